@@ -1,0 +1,1 @@
+"""Gradient fields of trained models and the distances between them."""

@@ -1,0 +1,1 @@
+"""Experiments: configurations, runs, data sets, training, tables and figures."""
