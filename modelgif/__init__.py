@@ -1,1 +1,37 @@
-"""Gradient fields of trained models and the distances between them."""
+"""How far apart two trained models are in function: gradient fields and their distances.
+
+A model is described by its gradient field at shared reference points; the distance of two models is
+one minus the mean cosine of their fields.
+"""
+
+from modelgif import ranking, verdict
+from modelgif.distance import distance, distance_per_reference, pairwise_distances, zero_cells
+from modelgif.extract import Extraction, extract
+from modelgif.field import gradient_field
+from modelgif.loading import load_model
+from modelgif.quadrature import quadrature
+from modelgif.reference import References, cutmix, derangement, random_references
+from modelgif.store import FieldStore, check_comparable
+from modelgif.target import Target, resolve_target
+
+__all__ = [
+    "Extraction",
+    "FieldStore",
+    "References",
+    "Target",
+    "check_comparable",
+    "cutmix",
+    "derangement",
+    "distance",
+    "distance_per_reference",
+    "extract",
+    "gradient_field",
+    "load_model",
+    "pairwise_distances",
+    "quadrature",
+    "random_references",
+    "ranking",
+    "resolve_target",
+    "verdict",
+    "zero_cells",
+]

@@ -1,0 +1,195 @@
+"""Extraction: the fields of many models at the same references, as field stores."""
+
+import copy
+import platform
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from modelgif.checkpoint import weights_sha256
+from modelgif.field import gradient_field
+from modelgif.loading import load_model
+from modelgif.quadrature import Rule
+from modelgif.reference import References
+from modelgif.store import FieldHeader, FieldStore, Storage, StoreError
+from modelgif.target import Target, resolve_target
+
+ModelSource = str | nn.Module | Callable[[], nn.Module]
+
+# Numbers of a field computed before they go to the file: 256 MiB of float32.
+_BLOCK_NUMBERS = 2**26
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did.
+
+    Attributes:
+        stores: path of every field store now present, by model.
+        skipped: models whose store was there already.
+        failed: models without a store, with the reason.
+    """
+
+    stores: dict[str, Path] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def raise_for_failures(self) -> None:
+        """Raises `RuntimeError` naming every failed model, if there are any."""
+        if self.failed:
+            reasons = "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
+            raise RuntimeError(f"{len(self.failed)} models have no field:\n{reasons}")
+
+
+def extract(
+    models: Mapping[str, ModelSource],
+    references: References | Tensor,
+    folder: str | Path,
+    *,
+    target: str | Tensor | Target = "predicted_class",
+    baseline: float | Tensor = 0.0,
+    n_steps: int = 50,
+    rule: Rule = "gausslegendre",
+    cumulative: bool = True,
+    scale_by_path: bool = True,
+    chunk_size: int | None = None,
+    storage: Storage = "float32",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    config_sha256: str = "",
+    progress: bool = True,
+) -> Extraction:
+    """Computes the gradient field of every model and returns where the stores are.
+
+    Each model becomes ``folder/NAME.h5``. One model is in memory at a time, and one block of its
+    field. A model whose store is there, sound, and made with the same weights and settings, is
+    skipped: a killed extraction goes on where it stopped, and ends in the same bytes. A model that
+    fails does not stop the others.
+
+    Args:
+        models: by name (letters, digits and ``._-``): an address for
+            `modelgif.loading.load_model`, a module, or a function that makes one. Modules are
+            copied, never moved or changed.
+        references: where to describe the models; a tensor's references are named by position.
+        folder: where the stores go.
+        target: this and the following as in `modelgif.field.gradient_field`.
+        baseline: a number, one input or one per reference.
+        n_steps: nodes on the path.
+        rule: quadrature rule.
+        cumulative: whether steps accumulate.
+        scale_by_path: whether to multiply by ``x - x'``.
+        chunk_size: path points per pass.
+        storage: precision on disk, see `modelgif.store.FieldHeader`.
+        device: where to compute.
+        dtype: precision of computation.
+        config_sha256: recorded in every store.
+        progress: whether to show a progress bar on the terminal.
+
+    Raises:
+        ValueError: for a model's name that is no file name, or an unknown target.
+    """
+    for name in models:
+        if not name or set(name) - _NAME_CHARACTERS or name.startswith("."):
+            raise ValueError(
+                f"a model's name becomes a file name: use letters, digits and '._-', got {name!r}."
+            )
+    if isinstance(references, Tensor):
+        references = References(references, tuple(str(i) for i in range(len(references))))
+    objective = resolve_target(target)
+    options: dict[str, Any] = dict(
+        rule=rule, n_steps=n_steps, cumulative=cumulative, scale_by_path=scale_by_path
+    )
+    settings: dict[str, Any] = dict(
+        options,
+        target=objective.name,
+        baseline=_description(baseline),
+        dtype=str(dtype).removeprefix("torch."),
+        storage=storage,
+        references_sha256=references.sha256(),
+        config_sha256=config_sha256,
+        versions=versions(),
+    )
+    images = references.images
+    block = max(1, _BLOCK_NUMBERS // (n_steps * images[0].numel()))
+    done = Extraction()
+    with tqdm(total=len(models) * len(images), unit="reference", disable=not progress) as bar:
+        for count, (name, source) in enumerate(models.items(), start=1):
+            bar.set_description(name)
+            path = Path(folder) / f"{name}.h5"
+            try:
+                model = _model(source)
+                header = FieldHeader(
+                    model=source if isinstance(source, str) else name,
+                    weights_sha256=weights_sha256(model),
+                    **settings,
+                )
+                if _is_there(path, header):
+                    done.skipped.append(name)
+                else:
+                    model = model.to(device, dtype)
+                    with FieldStore.create(path, header, references.ids, images.shape[1:]) as store:
+                        for first in range(0, len(images), block):
+                            rows = slice(first, first + block)
+                            part = gradient_field(
+                                model,
+                                images[rows],
+                                target=target[rows] if isinstance(target, Tensor) else objective,
+                                baseline=_rows_of(baseline, images, rows),
+                                chunk_size=chunk_size,
+                                **options,
+                            )
+                            store.append(part)
+                            bar.update(len(part))
+                done.stores[name] = path
+            except Exception as error:
+                # One bad model must not lose the others: the caller sees every reason at the end.
+                done.failed[name] = f"{type(error).__name__}: {error}"
+            bar.update(count * len(images) - bar.n)
+    return done
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries that a field depends on."""
+    libraries = ("h5py", "modelgif", "numpy", "torch")
+    return {"python": platform.python_version()} | {n: metadata.version(n) for n in libraries}
+
+
+def _model(source: ModelSource) -> nn.Module:
+    if isinstance(source, str):
+        return load_model(source)
+    return copy.deepcopy(source) if isinstance(source, nn.Module) else source()
+
+
+def _is_there(path: Path, header: FieldHeader) -> bool:
+    """Whether a sound store with this header is at `path`."""
+    if not path.exists():
+        return False
+    try:
+        with FieldStore(path) as store:
+            if store.header != header:
+                return False
+            store.verify()
+    except StoreError:
+        return False
+    return True
+
+
+def _rows_of(baseline: float | Tensor, images: Tensor, rows: slice) -> float | Tensor:
+    if isinstance(baseline, Tensor) and baseline.ndim == images.ndim and len(baseline) > 1:
+        return baseline[rows]
+    return baseline
+
+
+def _description(baseline: float | Tensor) -> str:
+    """What the store records: a number, or the digest of a tensor."""
+    if isinstance(baseline, Tensor):
+        return f"sha256:{weights_sha256({'baseline': baseline})[:16]}"
+    return repr(float(baseline))

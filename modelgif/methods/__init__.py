@@ -1,0 +1,1 @@
+"""Rival methods: each a file with ``describe`` (once per model) and ``compare`` (per pair)."""

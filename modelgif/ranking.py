@@ -1,0 +1,142 @@
+"""Rank statistics: how well distances separate, and how well they order."""
+
+import numpy as np
+import scipy.optimize
+import scipy.stats
+from numpy.typing import ArrayLike
+
+
+def auc(positives: ArrayLike, negatives: ArrayLike) -> float:
+    """Returns the area under the ROC curve, where smaller distances mean "derived".
+
+    It is the probability that a derived model is nearer than an independent one, ties counted half
+    (Mann-Whitney).
+
+    Args:
+        positives: distances of derived models, ``[P]``.
+        negatives: distances of independent models, ``[N]``.
+
+    Raises:
+        ValueError: when either is empty or not finite.
+    """
+    near, far = _distances(positives, "positives"), _distances(negatives, "negatives")
+    u = scipy.stats.mannwhitneyu(far, near, method="asymptotic").statistic
+    return float(u / (len(near) * len(far)))
+
+
+def auc_interval(
+    value: float, n_positives: int, n_negatives: int, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Returns a confidence interval of an AUC from the numbers of models alone.
+
+    It inverts the score test, ``|A - θ| = z √V(θ)`` with Hanley and McNeil's variance, and so keeps
+    its width where the measured AUC is 1 and resampling would claim certainty.
+
+    Raises:
+        ValueError: for an AUC outside [0, 1], no models, or a level outside (0, 1).
+
+    Source: Newcombe, Confidence intervals for an effect size measure based on the Mann-Whitney
+    statistic, part 2, Statistics in Medicine 25, 2006, method 5.
+    """
+    if not 0 <= value <= 1 or min(n_positives, n_negatives) < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"expected an AUC in [0, 1] of at least one model a side and a level in (0, 1), "
+            f"got {value}, {n_positives}, {n_negatives}, {level}."
+        )
+    z = scipy.stats.norm.ppf((1 + level) / 2)
+    more = (n_positives + n_negatives) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = 1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        variance = theta * (1 - theta) * spread / (n_positives * n_negatives)
+        return (value - theta) ** 2 - z**2 * variance
+
+    # Just inside (0, 1), because 0 and 1 themselves are roots when they are the measured value.
+    inside = min(max(value, 1e-9), 1 - 1e-9)
+    low = 0.0 if value == 0 else scipy.optimize.brentq(excess, 0, inside)
+    high = 1.0 if value == 1 else scipy.optimize.brentq(excess, inside, 1)
+    return float(low), float(high)
+
+
+def tpr_at_fpr(positives: ArrayLike, negatives: ArrayLike, *, fpr: float = 0.05) -> float:
+    """Returns the largest share of `positives` found while at most `fpr` of `negatives` are.
+
+    A model is found when its distance is at or below a threshold. With fewer than ``1/fpr``
+    negatives no false positive is allowed at all.
+
+    Raises:
+        ValueError: as `auc`, or for a rate outside [0, 1].
+    """
+    near, far = _distances(positives, "positives"), np.sort(_distances(negatives, "negatives"))
+    if not 0 <= fpr <= 1:
+        raise ValueError(f"fpr must lie in [0, 1], got {fpr}.")
+    # 1e-9: 0.05 · 20 must allow one false positive whatever the rounding.
+    allowed = int(fpr * len(far) + 1e-9)
+    if allowed == len(far):
+        return 1.0
+    return float(np.mean(near < far[allowed]))
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """Returns Spearman's rank correlation of two vectors ``[K]``, ties at their mean rank.
+
+    Raises:
+        ValueError: for unlike lengths, fewer than two values, or a constant vector.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
+        raise ValueError(
+            "expected two vectors of one length, at least 2, "
+            f"got shapes {first.shape} and {second.shape}."
+        )
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        raise ValueError("a constant vector has no ranks to correlate.")
+    return float(np.corrcoef(scipy.stats.rankdata(first), scipy.stats.rankdata(second))[0, 1])
+
+
+def columnwise_spearman(a: ArrayLike, b: ArrayLike, *, diagonal: bool = True) -> np.ndarray:
+    """Returns Spearman's correlation of each column of two matrices ``[K, K]``, ``[K]``.
+
+    The paper's figure of task relatedness is the mean of it, with the diagonal.
+
+    Args:
+        a: a matrix, such as distances.
+        b: a matrix of the same rows and columns, such as transfer affinities.
+        diagonal: whether the entry of each task with itself takes part.
+
+    Raises:
+        ValueError: for matrices that are not square or not of one size, or as `spearman`.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if first.ndim != 2 or first.shape[0] != first.shape[1] or first.shape != second.shape:
+        raise ValueError(
+            f"expected two square matrices of one size, got {first.shape} and {second.shape}."
+        )
+    n = len(first)
+    rows = [np.arange(n) if diagonal else np.delete(np.arange(n), j) for j in range(n)]
+    return np.array([spearman(first[r, j], second[r, j]) for j, r in enumerate(rows)])
+
+
+def weighted_kendall(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Returns Kendall's τ_w with hyperbolic weights, the measure of transferability scores.
+
+    Ranks weigh by both orderings, as in LogME and PED (Vigna, WWW 2015; `scipy.stats.weightedtau`).
+
+    Args:
+        scores: predicted scores, ``[M]``, higher is better.
+        truth: fine-tuned accuracies, ``[M]``.
+
+    Raises:
+        ValueError: for unlike lengths or fewer than two models.
+    """
+    a, b = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
+    if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
+        raise ValueError(f"expected two vectors of one length, got shapes {a.shape} and {b.shape}.")
+    return float(np.asarray(scipy.stats.weightedtau(a, b))[0])
+
+
+def _distances(values: ArrayLike, what: str) -> np.ndarray:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be a non-empty vector of finite distances, got {values!r}.")
+    return array

@@ -1,0 +1,100 @@
+"""Reference points: the inputs at which models are described."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference points with their names.
+
+    Attributes:
+        images: ``[N, C, H, W]``, pixels in [0, 1].
+        ids: one name per reference, such as ``test/17``; unique.
+    """
+
+    images: Tensor
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim < 2 or len(self.images) != len(self.ids) or not self.ids:
+            raise ValueError(
+                f"expected one id per reference, got images {list(self.images.shape)} and "
+                f"{len(self.ids)} ids."
+            )
+        if len(set(self.ids)) != len(self.ids):
+            twice = sorted({name for name in self.ids if self.ids.count(name) > 1})
+            raise ValueError(f"reference ids must be unique, got {twice[0]!r} more than once.")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sha256(self) -> str:
+        """Returns the digest of shape, pixels and ids that field stores record."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.ids)).encode())
+        digest.update(self.images.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def random_references(
+    images: Tensor, ids: Sequence[str], count: int, *, generator: torch.Generator
+) -> References:
+    """Returns `count` of the `images` ``[N, *]`` drawn without replacement.
+
+    The first references of a larger draw with the same generator state are the smaller draw, so
+    that results for nested sizes can be compared.
+
+    Raises:
+        ValueError: when there are fewer images than `count`.
+    """
+    if not 1 <= count <= len(images):
+        raise ValueError(f"count must lie in 1..{len(images)} (the images at hand), got {count}.")
+    chosen = torch.randperm(len(images), generator=generator)[:count].tolist()
+    return References(images[chosen], tuple(str(ids[i]) for i in chosen))
+
+
+def derangement(count: int, *, generator: torch.Generator) -> Tensor:
+    """Returns a random permutation of 0..count-1 without a fixed point, ``[count]``.
+
+    ``references[derangement(...)]`` as a baseline starts each path at another reference.
+
+    Raises:
+        ValueError: for fewer than two references.
+    """
+    if count < 2:
+        raise ValueError(f"a derangement needs at least 2 references, got {count}.")
+    identity = torch.arange(count)
+    while True:  # a permutation is a derangement with probability 1/e
+        permutation = torch.randperm(count, generator=generator)
+        if not (permutation == identity).any():
+            return permutation
+
+
+def cutmix(images: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Returns `images` ``[N, C, H, W]`` each with a box of another image pasted in, as CutMix does.
+
+    The box has the share ``1 - λ`` of the area, ``λ`` uniform on [0, 1], and a uniform centre; at
+    the border it is cut off.
+
+    Source: Yun et al., CutMix, ICCV 2019, section 3.1.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"cutmix needs images [N, C, H, W], got {list(images.shape)}.")
+    count, _, height, width = images.shape
+    partner = derangement(count, generator=generator)
+    side = (1 - torch.rand(count, generator=generator)).sqrt()
+    centre = torch.rand(count, 2, generator=generator)
+    inside = [
+        _between(torch.arange(size) + 0.5, centre[:, axis] * size, side * size / 2)
+        for axis, size in enumerate((height, width))
+    ]
+    box = (inside[0][:, :, None] & inside[1][:, None, :])[:, None].to(images.device)
+    return torch.where(box, images[partner.to(images.device)], images)
+
+
+def _between(position: Tensor, centre: Tensor, half: Tensor) -> Tensor:
+    return (position[None] - centre[:, None]).abs() <= half[:, None]
