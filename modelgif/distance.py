@@ -39,7 +39,7 @@ class Field(Protocol):
 def distance(a: Field, b: Field, *, kind: Kind = "cosine") -> float:
     """Returns the distance of two fields of the same references, in [0, 2] for the cosine kinds.
 
-    - ``cosine``: mean over references and steps of ``1 - cos`` (ModelGiF, eq. 5)
+    - ``cosine``: mean over references and steps of ``1 - cos`` (ModelGiF, section 3)
     - ``euclidean``: mean over references and steps of the Euclidean norm of the difference
     - ``cosine_frechet``, ``euclidean_frechet``: mean over references of the *largest* of these
       over steps, that is, the length of the longest leash when both walk their paths in step

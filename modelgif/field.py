@@ -66,8 +66,8 @@ def gradient_field(
         TypeError: for an output that is not one tensor of scores, or does not depend
             differentiably on the input.
 
-    Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023, eq. 3;
-    integrated gradients after Sundararajan et al., ICML 2017.
+    Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023,
+    section 3; integrated gradients after Sundararajan et al., ICML 2017.
     """
     points = quadrature(rule, n_steps)
     objective = resolve_target(target)

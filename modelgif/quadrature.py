@@ -51,7 +51,7 @@ def quadrature(rule: Rule, n_steps: int) -> Quadrature:
     Raises:
         ValueError: for an unknown rule or fewer than one step.
 
-    Source: ModelGiF (Song et al., ICCV 2023), eq. 3; integration matrix of the Radau IIA
+    Source: ModelGiF (Song et al., ICCV 2023), section 3; integration matrix of the Radau IIA
     collocation methods (Hairer & Wanner, Solving Ordinary Differential Equations II, IV.5).
     """
     if rule not in RULES:

@@ -43,7 +43,7 @@ def auc_interval(
             f"expected an AUC in [0, 1] of at least one model a side and a level in (0, 1), "
             f"got {value}, {n_positives}, {n_negatives}, {level}."
         )
-    z = scipy.stats.norm.ppf((1 + level) / 2)
+    z = float(scipy.stats.norm.ppf((1 + level) / 2))
     more = (n_positives + n_negatives) / 2 - 1
 
     def excess(theta: float) -> float:
@@ -53,8 +53,8 @@ def auc_interval(
 
     # Just inside (0, 1), because 0 and 1 themselves are roots when they are the measured value.
     inside = min(max(value, 1e-9), 1 - 1e-9)
-    low = 0.0 if value == 0 else scipy.optimize.brentq(excess, 0, inside)
-    high = 1.0 if value == 1 else scipy.optimize.brentq(excess, inside, 1)
+    low = scipy.optimize.root_scalar(excess, bracket=(0, inside)).root if value > 0 else 0
+    high = scipy.optimize.root_scalar(excess, bracket=(inside, 1)).root if value < 1 else 1
     return float(low), float(high)
 
 

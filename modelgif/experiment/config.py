@@ -1,0 +1,166 @@
+"""Configurations: typed, frozen and closed, read from YAML."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelgif.experiment.config_error import ConfigError, Keys, config_problems
+from modelgif.experiment.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
+from modelgif.files import write_text
+from modelgif.quadrature import Rule
+from modelgif.store import Storage
+
+DataName = Literal["digits", "photos", "fashion_mnist", "cifar10", "cifar100", "folder"]
+
+
+class Config(BaseModel):
+    """A configuration: an unknown key, a text for a number, NaN or infinity is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class FieldConfig(Config):
+    """How a gradient field is computed and stored.
+
+    Attributes:
+        target: see `modelgif.target.resolve_target`.
+        baseline: start of the path: one value for every pixel, or the training images' mean per
+            channel.
+        n_steps: nodes on the path.
+        rule: quadrature rule, see `modelgif.quadrature.quadrature`.
+        cumulative: whether steps accumulate along the path.
+        scale_by_path: whether the field is multiplied by ``x - x'``.
+        dtype: precision of computation.
+        storage: precision on disk, see `modelgif.store.FieldHeader`.
+    """
+
+    target: Annotated[str, Field(min_length=1)] = "predicted_class"
+    baseline: float | Literal["mean"] = "mean"
+    n_steps: Annotated[int, Field(ge=1)] = 50
+    rule: Rule = "gausslegendre"
+    cumulative: bool = True
+    scale_by_path: bool = True
+    dtype: Literal["float32", "float64"] = "float32"
+    storage: Storage = "float32"
+
+
+class DataConfig(Config):
+    """Which images, with the arguments of `modelgif.experiment.data.load_data`.
+
+    Attributes:
+        name: the data set.
+        root: folder of its files; None where none is needed.
+        download: whether missing files may be fetched into `root`.
+        size: pixels per side to resize to; None keeps the data set's own size.
+    """
+
+    name: DataName
+    root: Annotated[str, Field(min_length=1)] | None = None
+    download: bool = False
+    size: Annotated[int, Field(ge=1)] | None = None
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def load_config(
+    cls: type[ConfigT], path: str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> ConfigT:
+    """Returns the configuration of class `cls` in the file `path`.
+
+    Args:
+        cls: what the file must hold.
+        path: of plain YAML, see `modelgif.experiment.plain_yaml`.
+        overrides: such as ``field.n_steps=20``, with the value in YAML; the last one wins.
+
+    Raises:
+        ConfigError: naming everything that is wrong, one problem a line.
+    """
+    path = Path(path)
+    data = _read(path, cls)
+    problems: list[str] = []
+    overridden: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        try:
+            overridden[_apply(override, data)] = override
+        except ValueError as error:
+            problems.append(f"override {override}: {error}")
+    try:
+        # In JSON, and only there, pydantic's strict mode takes a list where a tuple is asked for.
+        config = cls.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        for keys, problem in config_problems(cls, data, error).items():
+            source = _source(keys, overridden) or str(path)
+            problems.append(": ".join(filter(None, (source, ".".join(map(str, keys)), problem))))
+    else:
+        if not problems:
+            return config
+    raise ConfigError("\n".join(problems))
+
+
+def dump_config(config: Config, path: str | os.PathLike[str]) -> None:
+    """Writes every value of `config`, defaults included, as YAML that loads to an equal one."""
+    write_text(path, dump_yaml(config.model_dump(mode="json")))
+
+
+def config_hash(config: Config) -> str:
+    """Returns 10 hexadecimal digits that stand for the values of `config`, defaults included.
+
+    They begin the SHA-256 of its JSON with sorted keys and no spaces. Neither the order of keys nor
+    the spelling of a number (``1`` or ``1.0``) matters.
+    """
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
+    if not path.is_file():
+        folder = path if path.is_dir() else path.parent
+        there = ", ".join(sorted(file.name for file in folder.glob("*.yaml"))) or "no *.yaml file"
+        raise ConfigError(f"{path}: there is no such file; {folder} holds {there}.")
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: must be text in UTF-8: {error}.") from error
+    except PlainYamlError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    keys = ", ".join(cls.model_fields)
+    if data is None:
+        raise ConfigError(f"{path}: the file is empty; its keys are {keys}.")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping with the keys {keys}, got {data!r}.")
+    return data
+
+
+def _apply(override: str, data: dict[str, Any]) -> tuple[str, ...]:
+    """Puts the value of `override` into `data` and returns its keys."""
+    name, equals, text = override.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise ValueError("must look like key=value or key.subkey=value.")
+    value = parse_yaml(text)
+    for depth, key in enumerate(keys[:-1], start=1):
+        inner = data.setdefault(key, {})
+        if not isinstance(inner, dict):
+            outer = ".".join(keys[:depth])
+            raise ValueError(f"{outer} is no mapping but {inner!r}; override {outer} as a whole.")
+        data = inner
+    data[keys[-1]] = value
+    return keys
+
+
+def _source(keys: Keys, overridden: Mapping[tuple[str, ...], str]) -> str | None:
+    """The last override that touched `keys`, what leads there, or what lies within."""
+    source = None
+    for changed, override in overridden.items():
+        shared = min(len(keys), len(changed))
+        if shared and keys[:shared] == changed[:shared]:
+            source = f"override {override}"
+    return source

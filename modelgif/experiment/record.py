@@ -1,0 +1,140 @@
+"""Records: the rows of results that every table and figure is made from."""
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+
+import pandas as pd
+
+from modelgif.experiment.table import write_csv
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured number with the conditions it was measured under.
+
+    Attributes:
+        testbed: the testbed's folder name.
+        config: the configuration's name and hash, `<name>-<hash>`.
+        method: the method's name.
+        subject: what was measured, such as a model, a group of models or a data set.
+        quantity: what the number is, such as `auc` or `tpr_at_5_percent_fpr`.
+        value: the number itself, always finite.
+        n: the number of observations behind `value`, or None when the notion does not apply.
+        spread: half the width of the 95 % interval of `value`, or None when none was estimated.
+        seed: the seed of the run.
+        commit: the commit of the code that measured it.
+
+    Raises:
+        ValueError: when `value` or `spread` is not finite.
+    """
+
+    testbed: str
+    config: str
+    method: str
+    subject: str
+    quantity: str
+    value: float
+    n: int | None
+    spread: float | None
+    seed: int
+    commit: str
+
+    def __post_init__(self) -> None:
+        for name in ("value", "spread"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(
+                    f"`{name}` must be finite, got {number} in the record {self._label()}; "
+                    "leave out what could not be measured."
+                )
+
+    def _label(self) -> str:
+        return "/".join(str(getattr(self, name)) for name in _IDENTITY)
+
+
+_COLUMNS = [field.name for field in fields(Record)]
+_IDENTITY = ["testbed", "config", "method", "subject", "quantity", "seed", "commit"]
+_DTYPES = dict.fromkeys(_COLUMNS, "str") | {
+    "value": "float64",
+    "n": "Int64",
+    "spread": "float64",
+    "seed": "int64",
+}
+
+
+def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
+    """Writes `records` to `path` as long-form CSV, sorted, so that equal records give equal bytes.
+
+    Floats are written with the fewest digits that read back to the same float64; None is an empty
+    cell. The file is written whole or not at all.
+
+    Raises:
+        ValueError: when two records agree in everything but `value`, `n` and `spread`.
+    """
+    frame = _frame(records).sort_values(_IDENTITY, ignore_index=True)
+    if (repeated := frame.duplicated(_IDENTITY)).any():
+        label = "/".join(str(cell) for cell in frame.loc[repeated, _IDENTITY].iloc[0])
+        raise ValueError(
+            f"Each record must be told apart by {', '.join(_IDENTITY)}; {label} comes twice."
+        )
+    write_csv(path, frame)
+
+
+def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Returns the records at `path`, one row each, with the fields of `Record` as columns.
+
+    `n` is a nullable integer, a missing `spread` is NaN, and every float is the one written.
+
+    Raises:
+        ValueError: when columns are missing, unknown or repeated, or a cell does not fit its
+            column; the message names the file and the columns or the line.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.reader(file, strict=True)
+        header = next(rows, [])
+        _check_header(path, header)
+        records = []
+        for cells in rows:
+            try:
+                if len(cells) != len(header):
+                    raise ValueError(f"expected {len(header)} cells, got {len(cells)}.")
+                records.append(_parse(dict(zip(header, cells, strict=True))))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    return _frame(records)
+
+
+def _frame(records: Iterable[Record]) -> pd.DataFrame:
+    rows = [[getattr(record, name) for name in _COLUMNS] for record in records]
+    return pd.DataFrame(rows, columns=pd.Index(_COLUMNS)).astype(_DTYPES)
+
+
+def _parse(cells: dict[str, str]) -> Record:
+    return Record(
+        testbed=cells["testbed"],
+        config=cells["config"],
+        method=cells["method"],
+        subject=cells["subject"],
+        quantity=cells["quantity"],
+        value=float(cells["value"]),
+        n=int(cells["n"]) if cells["n"] else None,
+        spread=float(cells["spread"]) if cells["spread"] else None,
+        seed=int(cells["seed"]),
+        commit=cells["commit"],
+    )
+
+
+def _check_header(path: str | os.PathLike[str], header: list[str]) -> None:
+    if sorted(header) == sorted(_COLUMNS):
+        return
+    faults = [f"`{name}` is missing" for name in _COLUMNS if name not in header]
+    for name in header:
+        if name not in _COLUMNS:
+            near = get_close_matches(name, _COLUMNS, n=1)
+            faults.append(f"`{name}` is unknown" + (f" (near `{near[0]}`)" if near else ""))
+    faults += [f"`{name}` is repeated" for name in _COLUMNS if header.count(name) > 1]
+    raise ValueError(f"{path} must have the columns {', '.join(_COLUMNS)}: {'; '.join(faults)}.")

@@ -1,0 +1,143 @@
+"""Run folders: one folder a configuration, filled stage by stage."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from modelgif.experiment.config import (
+    Config,
+    ConfigError,
+    config_hash,
+    dump_config,
+    load_config,
+)
+from modelgif.extract import versions
+from modelgif.files import write_text
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Run(Generic[C]):
+    """One configuration of a testbed and the folder of its results.
+
+    Attributes:
+        testbed: name of the testbed's package.
+        name: name of the configuration's file, without its ending.
+        config: the resolved configuration.
+        folder: ``ROOT/<testbed>/<name>-<hash>``, so that other settings are another folder.
+    """
+
+    testbed: str
+    name: str
+    config: C
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """The configuration's name and hash, as records carry it."""
+        return self.folder.name
+
+    def conditions(self) -> dict[str, Any]:
+        """Returns what ``run.json`` says: commit, versions, machine, seconds a stage."""
+        path = self.folder / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Notes the commit, the machine and how long the stage took, once it has succeeded.
+
+        A stage that found its work done keeps the time of the run that did it, if that was longer.
+        """
+        started = time.monotonic()
+        yield
+        seconds = round(time.monotonic() - started, 1)
+        conditions = self.conditions()
+        before = conditions["stages"].get(name, {"seconds": 0.0})
+        if seconds >= before["seconds"]:
+            conditions["stages"][name] = {
+                "seconds": seconds,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        conditions |= {
+            "testbed": self.testbed,
+            "config": self.label,
+            "commit": commit(),
+            "machine": machine(),
+            "versions": versions(),
+        }
+        write_text(
+            self.folder / "run.json", json.dumps(conditions, indent=2, sort_keys=True) + "\n"
+        )
+
+
+def open_run(config: C, *, testbed: str, name: str, root: str | Path = "runs") -> Run[C]:
+    """Returns the run of `config`, its folder made and the resolved configuration saved in it."""
+    folder = Path(root) / testbed / f"{name}-{config_hash(config)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = folder / "config.yaml"
+    if not resolved.exists():
+        dump_config(config, resolved)
+    return Run(testbed, name, config, folder)
+
+
+def run_stage(
+    stage: Callable[[Run[C]], None],
+    config_class: type[C],
+    *,
+    testbed: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Runs one stage from the command line: ``CONFIG [--runs FOLDER] [key.subkey=value ...]``.
+
+    A configuration that does not fit ends the process with its message and status 2.
+    """
+    name = stage.__name__
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {testbed}.{name}", description=(stage.__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
+    parser.add_argument("overrides", nargs="*", help="dotted settings, such as field.n_steps=20")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results go")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(config_class, options.config, options.overrides)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    run = open_run(config, testbed=testbed, name=options.config.stem, root=options.runs)
+    with run.stage(name):
+        stage(run)
+
+
+def commit() -> str:
+    """Returns the commit of the code, ``-dirty`` when files differ from it, or ``unknown``."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the speed of a run depends on: processor, cores, threads, CUDA device."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

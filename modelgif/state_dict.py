@@ -1,0 +1,139 @@
+"""State dicts: read from a file without running it, and loaded into a network without guessing."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from modelgif.address import did_you_mean
+
+PICKLED = (".pt", ".pth", ".bin")
+# Its reader of pickles with weights_only=True could be made to run code before (CVE-2026-24747).
+_SAFE_TORCH = "2.10"
+_NESTED = ("state_dict", "model")
+_SHOWN = 3
+
+
+class CheckpointError(ValueError):
+    """Weights or a card that are missing, damaged, refused, or do not fit the network."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Returns the tensors in a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin`` file, on the CPU.
+
+    Pickled files are read with ``weights_only=True``, and only by a torch whose reader has no known
+    hole; a state dict under the key ``state_dict`` or ``model`` is taken when it is the only one.
+
+    Raises:
+        CheckpointError: for a missing or damaged file, another format, or a pickle that holds
+            anything but tensors.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", *PICKLED):
+        raise CheckpointError(
+            f"{path} must end in .safetensors, {', '.join(PICKLED)} to be read as weights."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}.")
+    if path.suffix in PICKLED:
+        return _tensors_in(_unpickled(path), path)
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no whole safetensors file ({error}): delete it and make it again."
+        ) from error
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Puts `state` into `network`, every name and shape alike; the network takes its precision.
+
+    Args:
+        network: changed in place.
+        state: from `read_state_dict`.
+        origin: the file, for messages.
+
+    Raises:
+        CheckpointError: for names or shapes that differ.
+    """
+    own = network.state_dict(keep_vars=True)
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{origin} holds the weights of another architecture: "
+            f"{len(missing)} names are missing{_examples(missing, unexpected)}; "
+            f"{len(unexpected)} are unexpected{_examples(unexpected, [])}. "
+            "Correct the architecture, or rename the weights."
+        )
+    differing = [
+        f"{name} is {list(state[name].shape)} in the file and {list(own[name].shape)} in the "
+        "network"
+        for name in own
+        if state[name].shape != own[name].shape
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{origin} holds {len(differing)} weights of another shape: "
+            f"{'; '.join(differing[:_SHOWN])}. Correct the architecture (num_classes, width …)."
+        )
+    for name, tensor in own.items():
+        # load_state_dict would round float64 weights to the network's float32, silently.
+        tensor.data = tensor.data.to(state[name].dtype)
+    network.load_state_dict(dict(state))
+
+
+def _examples(names: list[str], others: list[str]) -> str:
+    shown = [f"{name}{did_you_mean(name, others)}" for name in names[:_SHOWN]]
+    return f" ({', '.join(shown)}{' …' if len(names) > _SHOWN else ''})" if shown else ""
+
+
+def _unpickled(path: Path) -> Any:
+    if torch.__version__ < _SAFE_TORCH:
+        raise CheckpointError(
+            f"{path} is a pickle, and in torch {torch.__version__} even the weights_only reader "
+            f"can be made to run code by such a file: install torch {_SAFE_TORCH} or newer, or "
+            "convert the file to safetensors where you trust it."
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged or hostile pickle can fail with any exception. torch's own message is left out,
+        # for it advises weights_only=False.
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {wanted[1]}" if wanted else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a plain state dict ({reason}). A whole pickled module can run any code "
+            "when it is loaded, and is refused: in the program that made it, save "
+            "model.state_dict() with safetensors.torch.save_file. A damaged file must be made "
+            "again."
+        ) from error
+
+
+def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+    if _is_state_dict(content):
+        return dict(content)
+    entries = content if isinstance(content, Mapping) else {}
+    found = [key for key, value in entries.items() if _is_state_dict(value)]
+    if len(found) == 1 and found[0] in _NESTED:
+        return dict(entries[found[0]])
+    what = f"a {type(content).__name__}"
+    if entries:
+        what += f" with {', '.join(map(repr, list(entries)[:8]))}"
+    raise CheckpointError(
+        f"{path} must hold one state dict, itself or under {' or '.join(_NESTED)}; it holds "
+        f"{what}, of which {len(found)} are state dicts. Save the one you mean on its own."
+    )
+
+
+def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
