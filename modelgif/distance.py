@@ -106,7 +106,8 @@ def pairwise_distances(
                 total[i, j] += _per_reference(blocks[i], blocks[j], kind).sum().cpu()
                 total[j, i] = total[i, j]
     _warn_of_zero_cells(zeros, names, n_references * n_steps)
-    distances = total / n_references
+    # A matrix product need not round both triangles alike.
+    distances = (total + total.T) / (2 * n_references)
     if kind == "cosine":
         distances = (1 - distances).clamp(min=0)
     return distances.fill_diagonal_(0)

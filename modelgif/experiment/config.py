@@ -86,7 +86,7 @@ def load_config(
     path = Path(path)
     data = _read(path, cls)
     problems: list[str] = []
-    overridden: dict[tuple[str, ...], str] = {}
+    overridden: dict[Keys, str] = {}
     for override in overrides:
         try:
             overridden[_apply(override, data)] = override
@@ -139,24 +139,36 @@ def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
     return data
 
 
-def _apply(override: str, data: dict[str, Any]) -> tuple[str, ...]:
+def _apply(override: str, data: dict[str, Any]) -> Keys:
     """Puts the value of `override` into `data` and returns its keys."""
     name, equals, text = override.partition("=")
-    keys = tuple(name.strip().split("."))
-    if not equals or not all(keys):
+    words = name.strip().split(".")
+    if not equals or not all(words):
         raise ValueError("must look like key=value or key.subkey=value.")
     value = parse_yaml(text)
-    for depth, key in enumerate(keys[:-1], start=1):
-        inner = data.setdefault(key, {})
-        if not isinstance(inner, dict):
-            outer = ".".join(keys[:depth])
-            raise ValueError(f"{outer} is no mapping but {inner!r}; override {outer} as a whole.")
-        data = inner
-    data[keys[-1]] = value
-    return keys
+    keys: list[str | int] = []
+    inner: Any = data
+    for word in words[:-1]:
+        keys.append(_key(inner, word, keys))
+        inner = inner.setdefault(word, {}) if isinstance(keys[-1], str) else inner[keys[-1]]
+    keys.append(_key(inner, words[-1], keys))
+    inner[keys[-1]] = value
+    return tuple(keys)
 
 
-def _source(keys: Keys, overridden: Mapping[tuple[str, ...], str]) -> str | None:
+def _key(inner: object, word: str, outer: Sequence[str | int]) -> str | int:
+    """The key or the position that `word` means in the mapping or list found under `outer`."""
+    name = ".".join(map(str, outer))
+    if isinstance(inner, dict):
+        return word
+    if not isinstance(inner, list):
+        raise ValueError(f"{name} is no mapping but {inner!r}; override {name} as a whole.")
+    if not word.isdecimal() or int(word) >= len(inner):
+        raise ValueError(f"{name} has the entries 0 to {len(inner) - 1}, not {word!r}.")
+    return int(word)
+
+
+def _source(keys: Keys, overridden: Mapping[Keys, str]) -> str | None:
     """The last override that touched `keys`, what leads there, or what lies within."""
     source = None
     for changed, override in overridden.items():

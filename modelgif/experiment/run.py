@@ -111,7 +111,7 @@ def run_stage(
     parser.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
     parser.add_argument("overrides", nargs="*", help="dotted settings, such as field.n_steps=20")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results go")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         config = load_config(config_class, options.config, options.overrides)
     except ConfigError as error:
