@@ -109,7 +109,7 @@ def pairwise_distances(
     # A matrix product need not round both triangles alike.
     distances = (total + total.T) / (2 * n_references)
     if kind == "cosine":
-        distances = (1 - distances).clamp(min=0)
+        distances = (1 - distances).clamp(0, 2)
     return distances.fill_diagonal_(0)
 
 
@@ -136,7 +136,7 @@ def _per_reference(a: Tensor, b: Tensor, kind: Kind) -> Tensor:
         cells = (a - b).norm(dim=2)
     else:
         # ½‖u - v‖² = 1 - ⟨u, v⟩, without its cancellation: equal cells are at exactly 0.
-        cells = (_unit(a) - _unit(b)).square().sum(2) / 2
+        cells = ((_unit(a) - _unit(b)).square().sum(2) / 2).clamp(max=2)
         cells[_is_zero(a) ^ _is_zero(b)] = 1
     return cells.amax(1) if kind.endswith("frechet") else cells.mean(1)
 

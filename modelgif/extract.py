@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from modelgif.checkpoint import weights_sha256
-from modelgif.field import gradient_field
+from modelgif.field import broadcast_baseline, gradient_field
 from modelgif.loading import load_model
+from modelgif.preprocessing import Preprocessed
 from modelgif.quadrature import Rule
 from modelgif.reference import References
 from modelgif.store import FieldHeader, FieldStore, Storage, StoreError
@@ -94,7 +95,8 @@ def extract(
         progress: whether to show a progress bar on the terminal.
 
     Raises:
-        ValueError: for a model's name that is no file name, or an unknown target.
+        ValueError: for a model's name that is no file name, an unknown target, or labels or a
+            baseline that do not fit the references.
     """
     for name in models:
         if not name or set(name) - _NAME_CHARACTERS or name.startswith("."):
@@ -118,6 +120,9 @@ def extract(
         versions=versions(),
     )
     images = references.images
+    starts = broadcast_baseline(baseline, images)
+    if objective.n_labels not in (None, len(images)):
+        raise ValueError(f"{objective.n_labels} labels do not fit {len(images)} references.")
     block = max(1, _BLOCK_NUMBERS // (n_steps * images[0].numel()))
     done = Extraction()
     with tqdm(total=len(models) * len(images), unit="reference", disable=not progress) as bar:
@@ -129,6 +134,7 @@ def extract(
                 header = FieldHeader(
                     model=source if isinstance(source, str) else name,
                     weights_sha256=weights_sha256(model),
+                    preprocessing=model.preprocessing if isinstance(model, Preprocessed) else {},
                     **settings,
                 )
                 if _is_there(path, header):
@@ -142,7 +148,7 @@ def extract(
                                 model,
                                 images[rows],
                                 target=target[rows] if isinstance(target, Tensor) else objective,
-                                baseline=_rows_of(baseline, images, rows),
+                                baseline=starts[rows],
                                 chunk_size=chunk_size,
                                 **options,
                             )
@@ -158,8 +164,9 @@ def extract(
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the libraries that a field depends on."""
-    libraries = ("h5py", "modelgif", "numpy", "torch")
-    return {"python": platform.python_version()} | {n: metadata.version(n) for n in libraries}
+    known = {name: metadata.version(name) for name in ("h5py", "modelgif", "numpy")}
+    # torch's own version tells CPU and CUDA builds apart.
+    return known | {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def _model(source: ModelSource) -> nn.Module:
@@ -180,12 +187,6 @@ def _is_there(path: Path, header: FieldHeader) -> bool:
     except StoreError:
         return False
     return True
-
-
-def _rows_of(baseline: float | Tensor, images: Tensor, rows: slice) -> float | Tensor:
-    if isinstance(baseline, Tensor) and baseline.ndim == images.ndim and len(baseline) > 1:
-        return baseline[rows]
-    return baseline
 
 
 def _description(baseline: float | Tensor) -> str:

@@ -1,13 +1,13 @@
 """Gradient fields: how a model's output grows along the path to each reference."""
 
 import copy
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from modelgif.output import scores
 from modelgif.quadrature import Rule, quadrature
 from modelgif.target import Target, resolve_target, selected_sum
 
@@ -75,15 +75,21 @@ def gradient_field(
         raise ValueError(
             f"references must be a non-empty batch [N, *input_shape], got {list(references.shape)}."
         )
-    model, device, dtype = _placed(model, references, device, dtype)
-    x = references.detach().to(device, dtype)
-    start = _baseline(baseline, x)
-    chunk_size = _chunk_size(chunk_size, x)
-
-    # The tensors are made outside any inference mode of the caller, or autograd would refuse them.
-    with torch.inference_mode(False), _frozen(model):
+    if objective.n_labels not in (None, len(references)):
+        raise ValueError(
+            f"{objective.n_labels} labels do not fit {len(references)} references: expected one "
+            "label, or one map of labels, per reference."
+        )
+    # Copies and tensors are made outside any inference mode of the caller, or autograd would refuse
+    # them.
+    with torch.inference_mode(False):
+        model, device, dtype = _placed(model, references, device, dtype)
+        x = references.detach().to(device, dtype)
+        start = broadcast_baseline(baseline, x)
         if x.is_inference() or start.is_inference():
             x, start = x.clone(), start.clone()
+        chunk_size = _chunk_size(chunk_size, x)
+    with torch.inference_mode(False), frozen(model):
         positions = _frozen_positions(model, x, objective, chunk_size)
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
@@ -150,56 +156,24 @@ def _frozen_positions(model: Model, x: Tensor, objective: Target, chunk_size: in
     return torch.cat(chosen)
 
 
-def scores(output: object, batch: int) -> Tensor:
-    """Returns the one tensor of scores ``[B, ...]`` in a model's output.
+def broadcast_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
+    """Returns the start of each reference's path as a view ``[N, *input_shape]``, like `x`.
 
     Raises:
-        TypeError: when there is none, or more than one and none is called ``logits``.
-        ValueError: when it has not one row per sample.
+        ValueError: for a tensor that fits neither one reference nor all of them.
     """
-    found = _only_tensor(output)
-    if found.shape[:1] != (batch,) or found.ndim < 2:
-        raise ValueError(
-            f"the model must give one row of scores per sample, [{batch}, ...], "
-            f"got {list(found.shape)}."
-        )
-    return found
-
-
-def _only_tensor(output: object) -> Tensor:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        named = dict(output)
-    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        named = {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
-    elif isinstance(output, tuple | list):
-        named = dict(enumerate(output))
-    else:
-        raise TypeError(f"the model must return a tensor of scores, got {type(output).__name__}.")
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    if len(tensors) == 1:
-        return next(iter(tensors.values()))
-    if "logits" in tensors:
-        return tensors["logits"]
-    raise TypeError(
-        f"the model returned a {type(output).__name__} with {len(tensors)} tensors "
-        f"({', '.join(map(str, tensors)) or 'none'}) and none of them named 'logits'; "
-        "wrap it in a module that returns the scores."
-    )
-
-
-def _baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
     if not isinstance(baseline, Tensor):
-        return torch.full_like(x, float(baseline))
-    start = baseline.detach().to(x)
-    try:
-        return start.broadcast_to(x.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"a baseline of shape {list(baseline.shape)} fits neither one reference "
-            f"{list(x.shape[1:])} nor all of them {list(x.shape)}."
-        ) from None
+        return x.new_tensor(baseline).broadcast_to(x.shape)
+    # [W] or [H, W] would broadcast, too, but hardly as meant.
+    if baseline.ndim in (x.ndim - 1, x.ndim):
+        try:
+            return baseline.detach().to(x).broadcast_to(x.shape)
+        except RuntimeError:
+            pass
+    raise ValueError(
+        f"a baseline of shape {list(baseline.shape)} fits neither one reference "
+        f"{list(x.shape[1:])} nor all of them {list(x.shape)}."
+    )
 
 
 def _chunk_size(chunk_size: int | None, x: Tensor) -> int:
@@ -232,8 +206,8 @@ def _placed(
 
 
 @contextmanager
-def _frozen(model: Model) -> Iterator[None]:
-    """Evaluation mode and no gradients of weights, both put back afterwards."""
+def frozen(model: Model) -> Iterator[None]:
+    """Puts `model` in evaluation mode, its weights without gradients, and both back afterwards."""
     if not isinstance(model, nn.Module):
         yield
         return

@@ -22,7 +22,7 @@ from modelgif.libraries import build_timm, build_torchvision
 from modelgif.preprocessing import Preprocessed
 from modelgif.state_dict import CheckpointError, load_strictly, read_state_dict
 
-TRUSTED = ("modelgif.experiment.networks",)
+TRUSTED = ("modelgif.experiment.cifar_resnet", "modelgif.experiment.networks")
 
 _log = logging.getLogger("modelgif")
 

@@ -81,16 +81,10 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Returns Spearman's rank correlation of two vectors ``[K]``, ties at their mean rank.
 
     Raises:
-        ValueError: for unlike lengths, fewer than two values, or a constant vector.
+        ValueError: for unlike lengths, fewer than two values, values that are not finite, or a
+            constant vector.
     """
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
-        raise ValueError(
-            "expected two vectors of one length, at least 2, "
-            f"got shapes {first.shape} and {second.shape}."
-        )
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        raise ValueError("a constant vector has no ranks to correlate.")
+    first, second = _rankable(a, b)
     return float(np.corrcoef(scipy.stats.rankdata(first), scipy.stats.rankdata(second))[0, 1])
 
 
@@ -127,12 +121,23 @@ def weighted_kendall(scores: ArrayLike, truth: ArrayLike) -> float:
         truth: fine-tuned accuracies, ``[M]``.
 
     Raises:
-        ValueError: for unlike lengths or fewer than two models.
+        ValueError: as `spearman`.
     """
-    a, b = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
-    if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
-        raise ValueError(f"expected two vectors of one length, got shapes {a.shape} and {b.shape}.")
-    return float(np.asarray(scipy.stats.weightedtau(a, b))[0])
+    return float(np.asarray(scipy.stats.weightedtau(*_rankable(scores, truth)))[0])
+
+
+def _rankable(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
+        raise ValueError(
+            "expected two vectors of one length, at least 2, "
+            f"got shapes {first.shape} and {second.shape}."
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("values to rank must be finite, got NaN or infinity.")
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        raise ValueError("a constant vector has no ranks to correlate.")
+    return first, second
 
 
 def _distances(values: ArrayLike, what: str) -> np.ndarray:

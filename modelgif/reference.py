@@ -36,7 +36,7 @@ class References:
     def sha256(self) -> str:
         """Returns the digest of shape, pixels and ids that field stores record."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.ids)).encode())
-        digest.update(self.images.detach().cpu().float().contiguous().numpy().tobytes())
+        digest.update(self.images.detach().cpu().double().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 

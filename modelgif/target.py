@@ -25,11 +25,13 @@ class Target:
         positions: frozen targets: from the output at some references (``[B, ...]``) and the rows
             these are among all references, the positions ``[B, K]`` in the flattened output.
         value: other targets: from the output at any points (``[B, ...]``) the objective ``[B]``.
+        n_labels: how many references a tensor of labels is for.
     """
 
     name: str
     positions: Positions | None = None
     value: Callable[[Tensor], Tensor] | None = None
+    n_labels: int | None = None
 
 
 def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target") -> Target:
@@ -131,6 +133,8 @@ def _channel_peaks(k: int) -> Target:
 def _labels(labels: Tensor) -> Target:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels must be whole numbers, got dtype {labels.dtype}.")
+    if labels.ndim == 0:
+        raise ValueError("labels must be one per reference, [N] or [N, H, W], got a single number.")
     labels = labels.long()
 
     def positions(output: Tensor, rows: slice) -> Tensor:
@@ -151,8 +155,9 @@ def _labels(labels: Tensor) -> Target:
         chosen = chosen.flatten(1) if chosen.ndim > 1 else chosen[:, None]
         return chosen * n_positions + torch.arange(n_positions, device=output.device)
 
-    digest = hashlib.sha256(labels.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
-    return Target(f"labels:{digest}", positions=positions)
+    content = repr(tuple(labels.shape)).encode() + labels.cpu().contiguous().numpy().tobytes()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return Target(f"labels:{digest}", positions=positions, n_labels=len(labels))
 
 
 def _output_sum(output: Tensor) -> Tensor:

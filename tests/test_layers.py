@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
-    0: ("quadrature", "target", "reference", "distance", "ranking", "files"),
+    0: ("quadrature", "target", "reference", "distance", "ranking", "files", "output"),
     1: (
-        *("field", "store", "address", "loading", "checkpoint", "preprocessing"),
-        *("state_dict", "libraries"),
+        *("field", "field_header", "field_writer", "store", "address", "loading", "checkpoint"),
+        *("preprocessing", "state_dict", "libraries"),
     ),
     2: ("", "extract", "sketch", "index", "verdict", "methods", "transferability"),
     3: ("experiment", "cli"),

@@ -1,0 +1,62 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from modelgif.store import FieldHeader, FieldStore
+
+# The same examples in every run, however slow the machine.
+settings.register_profile(
+    "modelgif", derandomize=True, deadline=None, database=None, max_examples=60
+)
+settings.load_profile("modelgif")
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden files; its README says where each came from."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def header() -> FieldHeader:
+    """The header of a field with 3 steps, to be changed with `dataclasses.replace`."""
+    return FieldHeader(
+        model="torchvision:resnet18",
+        weights_sha256="ab" * 32,
+        target="predicted_class",
+        baseline="0.0",
+        rule="gausslegendre",
+        n_steps=3,
+        cumulative=True,
+        scale_by_path=True,
+        dtype="float32",
+        storage="float32",
+        references_sha256="cd" * 32,
+        config_sha256="",
+        versions={"torch": "2.0", "numpy": "1.26"},
+    )
+
+
+@pytest.fixture
+def write_store() -> Callable[[Path, FieldHeader, Tensor], Path]:
+    """Writes a field in two blocks as a store; its references are ``ref/0``, ``ref/1`` …"""
+
+    def write(path: Path, header: FieldHeader, field: Tensor) -> Path:
+        ids = [f"ref/{i}" for i in range(len(field))]
+        with FieldStore.create(path, header, ids, field.shape[2:]) as writer:
+            writer.append(field[:1])
+            writer.append(field[1:])
+        return path
+
+    return write
