@@ -11,7 +11,7 @@ from intellectual_property_protection.workshop import Workshop
 from intellectual_property_protection.zoo import Member, roster
 from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.data import load_data
-from modelgif.experiment.parallel import for_each
+from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device
 from modelgif.experiment.table import write_csv
@@ -27,8 +27,7 @@ def checkpoint_path(run: Run[IPPConfig], member: Member) -> Path:
 def train(run: Run[IPPConfig]) -> None:
     """Trains every member of the zoo that has no checkpoint yet."""
     victim, *others = roster(run.config)
-    # Processes would only compete for a CUDA device.
-    workers = None if resolve_device(run.config.device).type == "cpu" else 1
+    workers = workers_on(resolve_device(run.config.device))
     for members in ([victim], others):
         missing = [m for m in members if not is_complete(checkpoint_path(run, m))]
         make = partial(_make, run, victim)

@@ -35,29 +35,53 @@ def for_each(
         workers: number of processes; 1 works in this process, None takes one a core.
 
     Raises:
-        Exception: the first one that a call raised; items not yet begun are dropped.
+        ExceptionGroup: of what calls raised, once all items have had their turn.
     """
+    errors: list[Exception] = []
     workers = min(workers or os.cpu_count() or 1, len(items))
     with tqdm(total=len(items), desc=title, unit=unit) as bar:
         if workers <= 1:
             for item in items:
-                with _one_thread():
-                    function(item)
+                try:
+                    with _one_thread():
+                        function(item)
+                except Exception as error:
+                    errors.append(error)
                 bar.update()
-            return
-        # A fresh interpreter: forking one that has used torch's threads can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            pending = [pool.submit(function, item) for item in items]
-            try:
-                for done in as_completed(pending):
-                    done.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        else:
+            errors = _in_processes(function, items, workers, bar)
+    if errors:
+        raise ExceptionGroup(f"{title}: {len(errors)} of {len(items)} failed", errors)
+
+
+def workers_on(device: torch.device) -> int | None:
+    """Returns the `workers` of `for_each` for work on `device`: one where it is not the CPU.
+
+    Processes would only compete for another device.
+    """
+    return None if device.type == "cpu" else 1
+
+
+def _in_processes(
+    function: Callable[[T], object], items: Sequence[T], workers: int, bar: tqdm
+) -> list[Exception]:
+    errors: list[Exception] = []
+    # Fresh interpreters: forking one that has used torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        pending = [pool.submit(function, item) for item in items]
+        try:
+            for done in as_completed(pending):
+                error = done.exception()
+                if isinstance(error, Exception):
+                    errors.append(error)
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return errors
 
 
 @contextmanager
