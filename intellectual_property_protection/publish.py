@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.tables import attack_table, suspect_table
+from intellectual_property_protection.tables import attack_table, suspect_table, verdict_table
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.table import replace_section, to_markdown
@@ -21,25 +21,37 @@ PICTURES = ("distances", "similarity_tree", "heat_map")
 
 
 def publish(run: Run[IPPConfig]) -> None:
-    """Copies records and pictures, and fills the tables of both READMEs."""
-    results = HERE / "results" / run.name
+    """Copies records and pictures, and fills the tables of both READMEs.
+
+    Records are kept by seed, and the table of verdicts counts those of all seeds; every other table
+    is that of this run.
+    """
+    seeds = HERE / "results" / run.name
+    results = seeds / f"seed{run.config.seed}"
     results.mkdir(parents=True, exist_ok=True)
-    for name in ("records.csv", "run.json", "config.yaml"):
-        shutil.copyfile(run.folder / name, results / name)
-    shutil.copyfile(run.folder / "zoo" / "roster.csv", results / "roster.csv")
+    for name in ("records.csv", "run.json", "config.yaml", "zoo/roster.csv"):
+        shutil.copyfile(run.folder / name, results / Path(name).name)
     for picture in PICTURES:
         shutil.copyfile(
             run.folder / "figures" / f"{picture}.png",
             HERE.parent / "assets" / f"{run.name}_{picture}.png",
         )
-    records = read_records(results / "records.csv")
-    roster = pd.read_csv(results / "roster.csv")
-    suspects = to_markdown(suspect_table(roster, records, level=run.config.level), digits=3)
-    attacks = to_markdown(attack_table(records), digits=2)
+    by_seed = {
+        folder: suspect_table(
+            pd.read_csv(folder / "roster.csv"),
+            read_records(folder / "records.csv"),
+            level=run.config.level,
+        )
+        for folder in sorted(seeds.iterdir())
+    }
+    suspects = to_markdown(by_seed[results], digits=3)
     for readme in (HERE.parent / "README.md", HERE / "README.md"):
         replace_section(readme, "suspects", suspects)
         replace_section(readme, "conditions", conditions(run))
-    replace_section(HERE / "README.md", "attacks", attacks)
+    attacks = attack_table(read_records(results / "records.csv"))
+    replace_section(HERE / "README.md", "attacks", to_markdown(attacks, digits=2))
+    verdicts = to_markdown(verdict_table(list(by_seed.values())))
+    replace_section(HERE / "README.md", "verdicts", verdicts)
 
 
 def conditions(run: Run[IPPConfig]) -> str:

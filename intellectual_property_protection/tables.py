@@ -1,8 +1,11 @@
 """The testbed's two tables, made from the roster and the records."""
 
+from collections.abc import Sequence
+from typing import get_args
+
 import pandas as pd
 
-from modelgif.verdict import decide
+from modelgif.verdict import Decision, decide
 
 FIELDS, LABELS = "modelgif", "label_agreement"
 
@@ -31,7 +34,7 @@ def suspect_table(roster: pd.DataFrame, records: pd.DataFrame, *, level: float) 
     rows = [
         {
             "suspect": name,
-            "in truth": "independent" if cards[name][0] == "scratch" else "derived",
+            "made by": "honest" if cards[name][0] == "scratch" else cards[name][0],
             "accuracy": cards[name][1],
             "field distance": distance[name],
             "label distance": by_labels[name],
@@ -41,6 +44,18 @@ def suspect_table(roster: pd.DataFrame, records: pd.DataFrame, *, level: float) 
         for name, p_value in measured(records, "p_value").items()
     ]
     return pd.DataFrame(rows).sort_values("field distance", ignore_index=True)
+
+
+def verdict_table(suspects: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns how often each verdict was passed on each kind of suspect, over several runs.
+
+    Args:
+        suspects: a `suspect_table` a run.
+    """
+    everyone = pd.concat(suspects)
+    counts = pd.crosstab(everyone["made by"], everyone["verdict"])
+    counts = counts.reindex(columns=list(get_args(Decision)), fill_value=0)
+    return counts.rename_axis("suspects made by").reset_index().rename_axis(columns=None)
 
 
 def attack_table(records: pd.DataFrame) -> pd.DataFrame:

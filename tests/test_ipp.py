@@ -12,6 +12,7 @@ from intellectual_property_protection.evaluate import evaluate
 from intellectual_property_protection.extract_fields import extract_fields
 from intellectual_property_protection.measure import attack_measurements, suspect_measurements
 from intellectual_property_protection.plot import plot
+from intellectual_property_protection.tables import verdict_table
 from intellectual_property_protection.train import checkpoint_path, train
 from intellectual_property_protection.zoo import Member, roster
 from modelgif.experiment.config import ConfigError, load_config
@@ -148,6 +149,15 @@ def test_attacks_on_made_up_distances():
     assert found["prune", "n_negatives"].value == 7
     assert 0 < found["prune", "auc_matched_low"].value < 1
     assert found["prune", "tpr_at_5_percent_fpr"].value == 0.5
+
+
+def test_verdicts_of_several_runs_are_counted():
+    first = pd.DataFrame({"made by": ["prune", "honest"], "verdict": ["derived", "undecided"]})
+    second = pd.DataFrame({"made by": ["prune", "honest"], "verdict": ["derived", "derived"]})
+    assert verdict_table([first, second]).to_dict("records") == [
+        {"suspects made by": "honest", "derived": 1, "independent": 0, "undecided": 1},
+        {"suspects made by": "prune", "derived": 2, "independent": 0, "undecided": 0},
+    ]
 
 
 def test_p_values_rest_on_independents_of_the_same_architecture():
