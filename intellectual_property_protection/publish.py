@@ -3,15 +3,14 @@
 Run after the stages: ``python -m intellectual_property_protection.publish configs/demo.yaml``.
 """
 
-import json
 import shutil
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.tables import attack_table, suspect_table, verdict_table
+from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.table import replace_section, to_markdown
@@ -47,25 +46,11 @@ def publish(run: Run[IPPConfig]) -> None:
     suspects = to_markdown(by_seed[results], digits=3)
     for readme in (HERE.parent / "README.md", HERE / "README.md"):
         replace_section(readme, "suspects", suspects)
-        replace_section(readme, "conditions", conditions(run))
+        replace_section(readme, "conditions", conditions_line(run))
     attacks = attack_table(read_records(results / "records.csv"))
     replace_section(HERE / "README.md", "attacks", to_markdown(attacks, digits=2))
     verdicts = to_markdown(verdict_table(list(by_seed.values())))
     replace_section(HERE / "README.md", "verdicts", verdicts)
-
-
-def conditions(run: Run[IPPConfig]) -> str:
-    """Returns one line that says under which conditions the run's numbers were measured."""
-    known = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    seconds = sum(stage["seconds"] for stage in known["stages"].values())
-    days = {datetime.fromisoformat(s["finished"]).date() for s in known["stages"].values()}
-    machine, versions = known["machine"], known["versions"]
-    device = machine["cuda"] or f"{machine['cores']} {machine['processor']} CPU cores"
-    return (
-        f"*Configuration `{run.label}`, seed {run.config.seed}, commit `{known['commit']}`, "
-        f"{max(days)}, {device}, {seconds:.0f} s for all stages, torch {versions['torch']}, "
-        f"Python {versions['python']}.*"
-    )
 
 
 if __name__ == "__main__":
