@@ -7,7 +7,6 @@ import pandas as pd
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.extract_fields import choose_references
 from intellectual_property_protection.measure import (
-    Measurement,
     attack_measurements,
     suspect_measurements,
 )
@@ -16,8 +15,9 @@ from intellectual_property_protection.train import checkpoint_path
 from intellectual_property_protection.zoo import Member, roster
 from modelgif.distance import distance_per_reference, pairwise_distances, zero_cells
 from modelgif.experiment.data import load_data
-from modelgif.experiment.record import Record, read_records, write_records
-from modelgif.experiment.run import Run, commit, run_stage
+from modelgif.experiment.measurement import Measurement, to_records
+from modelgif.experiment.record import read_records, write_records
+from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.table import to_markdown, write_csv, write_workbook
 from modelgif.loading import load_model
 from modelgif.methods import label_agreement
@@ -37,9 +37,10 @@ def evaluate(run: Run[IPPConfig]) -> None:
         measurements += attack_measurements(members, distance)
     for store in stores.values():
         store.close()
-    _write_records(run, found)
+    path = run.folder / "records.csv"
+    write_records(path, to_records(run, found))
 
-    records = read_records(run.folder / "records.csv")
+    records = read_records(path)
     zoo = pd.read_csv(run.folder / "zoo" / "roster.csv")
     suspects = suspect_table(zoo, records, level=run.config.level)
     attacks = attack_table(records)
@@ -97,16 +98,6 @@ def _by_labels(run: Run[IPPConfig], members: Sequence[Member]) -> list[Measureme
         )
         for name in others
     ]
-
-
-def _write_records(run: Run[IPPConfig], found: Mapping[str, Sequence[Measurement]]) -> None:
-    now = commit()
-    records = [
-        Record(run.testbed, run.label, method, seed=run.config.seed, commit=now, **m._asdict())
-        for method, measurements in found.items()
-        for m in measurements
-    ]
-    write_records(run.folder / "records.csv", records)
 
 
 if __name__ == "__main__":

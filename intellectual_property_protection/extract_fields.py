@@ -2,8 +2,6 @@
 
 from functools import lru_cache, partial
 
-import torch
-
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.train import checkpoint_path
 from intellectual_property_protection.zoo import Member, roster
@@ -46,13 +44,8 @@ def _extract(run: Run[IPPConfig], member: Member) -> None:
         run.folder / "fields",
         target=field.target,
         baseline=data.mean if field.baseline == "mean" else field.baseline,
-        n_steps=field.n_steps,
-        rule=field.rule,
-        cumulative=field.cumulative,
-        scale_by_path=field.scale_by_path,
-        storage=field.storage,
+        **field.options(),
         device=resolve_device(config.device),
-        dtype=getattr(torch, field.dtype),
         config_sha256=run.label.rsplit("-", 1)[-1],
         progress=False,
     )

@@ -1,31 +1,13 @@
 """The testbed's statistics: p-values of suspects, and how well each attack is told apart."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from intellectual_property_protection.zoo import Member
+from modelgif.experiment.measurement import Measurement
 from modelgif.ranking import auc, auc_interval, tpr_at_fpr
 from modelgif.verdict import conformal_p_value
-
-
-class Measurement(NamedTuple):
-    """One number about one subject; a record without its conditions.
-
-    Attributes:
-        subject: a model or an attack.
-        quantity: what was measured.
-        value: the number.
-        n: how many observations it rests on.
-        spread: half the width of its 95 % interval, where there is one.
-    """
-
-    subject: str
-    quantity: str
-    value: float
-    n: int
-    spread: float | None = None
 
 
 def suspect_measurements(

@@ -1,10 +1,13 @@
 import hashlib
+import inspect
 import re
 from typing import Annotated, Literal, Self, get_args
 
 import pytest
+import torch
 from pydantic import Field, ValidationError, model_validator
 
+import modelgif
 from modelgif.experiment.config import (
     Config,
     DataConfig,
@@ -169,6 +172,14 @@ def test_all_problems_at_once(load):
         "got 'float16'; did you mean float64?",
         "small.yaml: field.n_stps: unknown key, got 1; did you mean n_steps?",
     ]
+
+
+def test_the_options_of_a_field_are_arguments_of_extract():
+    options = FieldConfig(dtype="float64", n_steps=7).options()
+    assert options["dtype"] is torch.float64
+    assert options["n_steps"] == 7
+    assert set(options) <= set(inspect.signature(modelgif.extract).parameters)
+    assert set(FieldConfig.model_fields) == set(options) | {"target", "baseline"}
 
 
 def test_overrides_change_add_and_replace(load):

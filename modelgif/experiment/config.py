@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelgif.experiment.config_error import ConfigError, Keys, config_problems
@@ -49,6 +50,11 @@ class FieldConfig(Config):
     scale_by_path: bool = True
     dtype: Literal["float32", "float64"] = "float32"
     storage: Storage = "float32"
+
+    def options(self) -> dict[str, Any]:
+        """Returns the arguments of `modelgif.extract.extract` that need no data to be known."""
+        options = self.model_dump(exclude={"target", "baseline"})
+        return options | {"dtype": getattr(torch, self.dtype)}
 
 
 class DataConfig(Config):

@@ -1,18 +1,26 @@
-"""A plain training loop."""
+"""A plain training loop, which can be interrupted after any epoch and go on to the same bits."""
 
+import copy
 import math
-from typing import Literal
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelgif.experiment.augmentation import crop_and_flip
 from modelgif.experiment.config import Config
+from modelgif.files import whole_file
 
 
 class TrainingConfig(Config):
-    """How to train: optimiser and schedule, one learning-rate step a batch."""
+    """How to train: optimiser and schedule, one learning-rate step a batch.
+
+    ``multistep`` multiplies the learning rate by `factor` after each epoch of `milestones`.
+    """
 
     epochs: NonNegativeInt
     batch_size: PositiveInt = 64
@@ -20,7 +28,123 @@ class TrainingConfig(Config):
     learning_rate: PositiveFloat
     momentum: NonNegativeFloat = 0.9
     weight_decay: NonNegativeFloat = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "multistep"] = "cosine"
+    milestones: tuple[PositiveInt, ...] = ()
+    factor: PositiveFloat = 0.1
+    augmentation: Literal["none", "crop_and_flip"] = "none"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.schedule == "multistep") != bool(self.milestones):
+            raise ValueError("milestones belong to the schedule multistep, which needs them")
+        return self
+
+
+class Trainer:
+    """Trains a model in place by cross-entropy, an epoch at a time.
+
+    Only parameters that require a gradient are trained, and a BatchNorm whose weights are frozen
+    keeps its statistics, too.
+
+    Args:
+        model: maps ``[B, C, H, W]`` to logits ``[B, K]``.
+        n_images: number of images an epoch, which the schedule counts in.
+        config: optimiser and schedule.
+        generator: CPU generator of everything random: order and augmentation.
+
+    Attributes:
+        epochs_done: epochs so far, those before a `restore` included.
+
+    Raises:
+        ValueError: when no parameter requires a gradient, or there are no images.
+    """
+
+    def __init__(
+        self, model: nn.Module, n_images: int, config: TrainingConfig, *, generator: torch.Generator
+    ) -> None:
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.trained or not n_images:
+            raise ValueError(
+                f"nothing to train: {len(self.trained)} trainable parameters, {n_images} images."
+            )
+        self.model, self.config, self.generator = model, config, generator
+        self.optimizer = _optimizer(list(self.trained.values()), config)
+        batches_per_epoch = math.ceil(n_images / config.batch_size)
+        self.schedule = _schedule(self.optimizer, config, batches_per_epoch)
+        self.epochs_done = 0
+
+    def epoch(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        ascend: bool = False,
+        mask: Mapping[str, Tensor] | None = None,
+    ) -> float:
+        """Trains on each image once and returns the mean loss; the model ends in evaluation mode.
+
+        Args:
+            images: ``[N, C, H, W]``, on the model's device.
+            targets: labels ``[N]``, or probabilities ``[N, K]`` for distillation; likewise.
+            ascend: whether to raise the loss, not lower it.
+            mask: for each parameter, which of its entries may change; by default all may.
+
+        Raises:
+            RuntimeError: when the loss is no longer finite.
+        """
+        kept = {n: p.detach().clone() for n, p in self.trained.items()} if mask else {}
+        _training_mode(self.model)
+        total = torch.zeros((), device=images.device)
+        order = torch.randperm(len(images), generator=self.generator).to(images.device)
+        with _deterministic_convolutions():
+            for batch in order.split(self.config.batch_size):
+                part = images[batch]
+                if self.config.augmentation == "crop_and_flip":
+                    part = crop_and_flip(part, generator=self.generator)
+                loss = F.cross_entropy(self.model(part), targets[batch])
+                self.optimizer.zero_grad()
+                (-loss if ascend else loss).backward()
+                self.optimizer.step()
+                self.schedule.step()
+                if mask:
+                    with torch.no_grad():
+                        for name, parameter in self.trained.items():
+                            parameter.copy_(parameter.where(mask[name], kept[name]))
+                total += loss.detach() * len(batch)
+        self.model.eval()
+        self.epochs_done += 1
+        mean_loss = total.item() / len(images)
+        if not math.isfinite(mean_loss):
+            raise RuntimeError(
+                f"the loss is {mean_loss} in epoch {self.epochs_done}: training diverged; "
+                f"lower learning_rate (now {self.config.learning_rate})."
+            )
+        return mean_loss
+
+    def snapshot(self) -> dict[str, Any]:
+        """Returns a copy of all that the next epochs depend on, as tensors and plain values."""
+        # The milestones are the configuration's, and the only entry that is not plain.
+        schedule = {k: v for k, v in self.schedule.state_dict().items() if k != "milestones"}
+        state = {
+            "weights": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": schedule,
+            "generator": self.generator.get_state(),
+            "epochs_done": self.epochs_done,
+        }
+        return copy.deepcopy(state)
+
+    def inherit(self, snapshot: Mapping[str, Any]) -> None:
+        """Takes weights, optimiser and schedule from another training, and begins at epoch 0."""
+        self.model.load_state_dict(snapshot["weights"])
+        self.optimizer.load_state_dict(snapshot["optimizer"])
+        self.schedule.load_state_dict(snapshot["schedule"])
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Goes back to where `snapshot` was taken: what follows is the same to the bit."""
+        self.inherit(snapshot)
+        self.generator.set_state(snapshot["generator"])
+        self.epochs_done = snapshot["epochs_done"]
 
 
 def train(
@@ -31,11 +155,9 @@ def train(
     *,
     generator: torch.Generator,
 ) -> float:
-    """Trains `model` in place by cross-entropy and returns the mean loss of the last epoch.
+    """Trains `model` in place, see `Trainer`, and returns the mean loss of the last epoch.
 
-    Only parameters that require a gradient are trained, and a BatchNorm whose weights are frozen
-    keeps its statistics, too. The model ends in evaluation mode. Images
-    and targets are moved to the model's device once.
+    The model ends in evaluation mode. Images and targets are moved to the model's device once.
 
     Args:
         model: maps ``[B, C, H, W]`` to logits ``[B, K]``.
@@ -48,33 +170,12 @@ def train(
         ValueError: when no parameter requires a gradient, or there are no images.
         RuntimeError: when the loss is no longer finite.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters or not len(images):
-        raise ValueError(
-            f"nothing to train: {len(parameters)} trainable parameters, {len(images)} images."
-        )
-    images, targets = images.to(parameters[0].device), targets.to(parameters[0].device)
-    optimizer = _optimizer(parameters, config)
-    batches_per_epoch = math.ceil(len(images) / config.batch_size)
-    schedule = _schedule(optimizer, config, config.epochs * batches_per_epoch)
+    trainer = Trainer(model, len(images), config, generator=generator)
+    device = next(iter(trainer.trained.values())).device
+    images, targets = images.to(device), targets.to(device)
     mean_loss = math.nan
-    for epoch in range(config.epochs):
-        _training_mode(model)
-        total = torch.zeros((), device=images.device)
-        order = torch.randperm(len(images), generator=generator).to(images.device)
-        for batch in order.split(config.batch_size):
-            loss = F.cross_entropy(model(images[batch]), targets[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.detach() * len(batch)
-        mean_loss = total.item() / len(images)
-        if not math.isfinite(mean_loss):
-            raise RuntimeError(
-                f"the loss is {mean_loss} in epoch {epoch + 1}: training diverged; "
-                f"lower learning_rate (now {config.learning_rate})."
-            )
+    for _ in range(config.epochs):
+        mean_loss = trainer.epoch(images, targets)
     model.eval()
     return mean_loss
 
@@ -87,6 +188,17 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int = 512) -> Tenso
     return torch.cat([model(part.to(device)).cpu() for part in images.split(batch_size)])
 
 
+def write_snapshot(path: str | os.PathLike[str], snapshot: Mapping[str, Any]) -> None:
+    """Writes a snapshot of a `Trainer` to `path`, whole or not at all."""
+    with whole_file(path) as part:
+        torch.save(dict(snapshot), part)
+
+
+def read_snapshot(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the snapshot at `path`, on the CPU; nothing in the file is run."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _training_mode(model: nn.Module) -> None:
     model.train()
     for module in model.modules():
@@ -94,7 +206,15 @@ def _training_mode(model: nn.Module) -> None:
             module.train(any(p.requires_grad for p in module.parameters()))
 
 
-def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+def _deterministic_convolutions() -> Any:
+    """CUDA's convolutions that add up in one order, so that a resumed training ends alike."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
+    )
+
+
+def _optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             parameters,
@@ -106,8 +226,12 @@ def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.
 
 
 def _schedule(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig, n_steps: int
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, batches_per_epoch: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     if config.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, n_steps))
+        n_steps = max(1, config.epochs * batches_per_epoch)
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_steps)
+    if config.schedule == "multistep":
+        milestones = [epoch * batches_per_epoch for epoch in config.milestones]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=config.factor)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
