@@ -41,7 +41,7 @@ def publish(run: Run[IPPConfig]) -> None:
             read_records(folder / "records.csv"),
             level=run.config.level,
         )
-        for folder in sorted(seeds.iterdir())
+        for folder in sorted(seeds.glob("seed*"))
     }
     suspects = to_markdown(by_seed[results], digits=3)
     for readme in (HERE.parent / "README.md", HERE / "README.md"):
@@ -54,4 +54,4 @@ def publish(run: Run[IPPConfig]) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(publish, IPPConfig, testbed="intellectual_property_protection")
+    run_stage(publish, IPPConfig, testbed="intellectual_property_protection", makes_results=False)

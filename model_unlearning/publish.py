@@ -35,4 +35,4 @@ def publish(run: Run[UnlearningConfig]) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(publish, UnlearningConfig, testbed="model_unlearning")
+    run_stage(publish, UnlearningConfig, testbed="model_unlearning", makes_results=False)

@@ -84,6 +84,14 @@ def test_a_bad_configuration_ends_with_its_message_and_status_2(config_file, cap
     assert "numbr" in capsys.readouterr().err
 
 
+def test_showing_results_leaves_their_conditions(tmp_path, config_file):
+    arguments = [str(config_file), "--runs", str(tmp_path / "runs")]
+    run_stage(count, Tiny, testbed="bed", arguments=arguments, makes_results=False)
+    (folder,) = (tmp_path / "runs" / "bed").iterdir()
+    assert (folder / "count.txt").exists()
+    assert not (folder / "run.json").exists()
+
+
 def test_the_commit_is_the_repository_s():
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     if head.returncode:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,10 +98,12 @@ def run_stage(
     config_class: type[C],
     *,
     testbed: str,
+    makes_results: bool = True,
     arguments: Sequence[str] | None = None,
 ) -> None:
     """Runs one stage from the command line: ``CONFIG [--runs FOLDER] [key.subkey=value ...]``.
 
+    A stage that only shows results leaves the conditions under which they were made untouched.
     A configuration that does not fit ends the process with its message and status 2.
     """
     name = stage.__name__
@@ -118,7 +120,7 @@ def run_stage(
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     run = open_run(config, testbed=testbed, name=options.config.stem, root=options.runs)
-    with run.stage(name):
+    with run.stage(name) if makes_results else nullcontext():
         stage(run)
 
 
