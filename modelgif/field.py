@@ -94,14 +94,14 @@ def gradient_field(
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
         nodes = points.nodes.to(x)
-        index = torch.arange(len(gradients), device=x.device)
-        for chunk in index.split(chunk_size):
-            row, step = chunk // n_steps, chunk % n_steps
+        for first in range(0, len(gradients), chunk_size):
+            stop = min(first + chunk_size, len(gradients))
+            point = torch.arange(first, stop, device=x.device)
+            row, step = point // n_steps, point % n_steps
             share = nodes[step].reshape(-1, *[1] * (x.ndim - 1))
             path = torch.lerp(start[row], x[row], share)
-            gradients[chunk[0] : chunk[-1] + 1] = _gradient(
-                model, path, objective, None if positions is None else positions[row]
-            )
+            chosen = None if positions is None else positions[row]
+            gradients[first:stop] = _gradient(model, path, objective, chosen)
         weights = points.partial if cumulative else points.weights.diag()
         _integrate(field, weights, x - start if scale_by_path else None)
     return field
