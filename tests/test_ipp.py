@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -181,7 +182,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(override, message):
         load_config(IPPConfig, f"{CONFIGS}/smoke.yaml", [override])
 
 
-@pytest.mark.parametrize("name", ["smoke", "demo"])
-def test_every_shipped_configuration_loads(name):
-    config = load_config(IPPConfig, f"{CONFIGS}/{name}.yaml")
+@pytest.mark.parametrize("path", sorted(Path(CONFIGS).glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_loads(path):
+    config = load_config(IPPConfig, path)
     assert roster(config)[0].role == "victim"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -416,8 +417,8 @@ def test_more_than_the_data_has_is_refused(override, message):
         make_split(config)
 
 
-@pytest.mark.parametrize("name", ["smoke", "small", "paper_cifar10", "paper_cifar100"])
-def test_every_shipped_configuration_loads(name):
-    config = load_config(UnlearningConfig, f"{CONFIGS}/{name}.yaml")
+@pytest.mark.parametrize("path", sorted(Path(CONFIGS).glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_loads(path):
+    config = load_config(UnlearningConfig, path)
     assert roster(config)[0].name == "reference-0"
     assert config.field.target == "true_label"
