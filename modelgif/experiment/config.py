@@ -11,12 +11,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelgif.experiment.config_error import ConfigError, Keys, config_problems
+from modelgif.experiment.image_data import DataName
 from modelgif.experiment.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
 from modelgif.files import write_text
 from modelgif.quadrature import Rule
 from modelgif.store import Storage
-
-DataName = Literal["digits", "photos", "fashion_mnist", "cifar10", "cifar100", "folder"]
 
 
 class Config(BaseModel):

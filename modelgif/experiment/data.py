@@ -13,9 +13,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
-from modelgif.experiment.config import DataName
 from modelgif.experiment.idx import read_idx
-from modelgif.experiment.image_data import ImageData
+from modelgif.experiment.image_data import DataName, ImageData
 from modelgif.experiment.image_folder import read_image_folder
 from modelgif.experiment.photos import PHOTOGRAPHS, load_photos
 

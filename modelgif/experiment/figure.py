@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -203,9 +203,14 @@ def distributions(
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes `figure` to `path` as a PNG of 150 dots an inch, equal figures as equal bytes."""
-    metadata = {"Software": None}  # matplotlib would write its version
     with whole_file(path) as part:
-        figure.savefig(part, format="png", dpi=150, facecolor="white", metadata=metadata)
+        render_figure(figure, part)
+
+
+def render_figure(figure: Figure, file: str | os.PathLike[str] | IO[bytes]) -> None:
+    """Writes `figure` as `save_figure` does, to an open file or to a path directly."""
+    metadata = {"Software": None}  # matplotlib would write its version
+    figure.savefig(file, format="png", dpi=150, facecolor="white", metadata=metadata)
 
 
 def _check(

@@ -2,9 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+DataName = Literal["digits", "photos", "fashion_mnist", "cifar10", "cifar100", "folder"]
 
 
 @dataclass(frozen=True, eq=False)

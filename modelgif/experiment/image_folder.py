@@ -71,11 +71,16 @@ def read_image_folder(
 
 
 def _read(samples: Sequence[tuple[str, int]], size: int) -> tuple[Tensor, Tensor]:
-    images = torch.stack([_read_image(path, size) for path, _ in samples])
+    images = torch.stack([read_image(path, size) for path, _ in samples])
     return images, torch.tensor([label for _, label in samples])
 
 
-def _read_image(path: str, size: int) -> Tensor:
+def read_image(path: str | Path, size: int) -> Tensor:
+    """Returns the central square of an image file's RGB pixels, ``[3, size, size]`` in [0, 1].
+
+    Raises:
+        ValueError: when it is no sound image.
+    """
     try:
         image = pil_loader(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

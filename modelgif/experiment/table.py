@@ -60,7 +60,7 @@ def write_workbook(path: str | os.PathLike[str], sheets: Mapping[str, pd.DataFra
             sheet.freeze_panes(1, 0)
             for column, (title, values) in enumerate(frame.items()):
                 sheet.write_string(0, column, str(title), header)
-                texts = [str(title), *(_text(value, _DIGITS) for value in values)]
+                texts = [str(title), *(cell_text(value, _DIGITS) for value in values)]
                 sheet.set_column(column, column, min(max(map(len, texts)) + 2, _MAX_WIDTH))
                 for row, value in enumerate(values, start=1):
                     if pd.isna(value):
@@ -90,7 +90,7 @@ def to_markdown(frame: pd.DataFrame, *, digits: int = _DIGITS) -> str:
         [_escape(str(title)) for title in frame.columns],
         rules,
         *(
-            [_escape(_text(value, digits)) for value in row]
+            [_escape(cell_text(value, digits)) for value in row]
             for row in frame.itertuples(index=False, name=None)
         ),
     ]
@@ -123,7 +123,8 @@ def replace_section(path: str | os.PathLike[str], name: str, text: str) -> None:
     write_text(path, f"{before}{begin}\n\n{body}\n\n{end}{after}")
 
 
-def _text(value: Any, digits: int) -> str:
+def cell_text(value: Any, digits: int) -> str:
+    """Returns how a table shows `value`: floats with `digits` decimals, a missing one empty."""
     if pd.isna(value):
         return ""
     # "z" writes a float that rounds to zero without a minus sign.
