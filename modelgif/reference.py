@@ -57,6 +57,25 @@ def random_references(
     return References(images[chosen], tuple(str(ids[i]) for i in chosen))
 
 
+def misclassified(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Returns the rows ``[W]`` at which a model errs, in ascending order; there may be none.
+
+    Args:
+        predictions: the class that the model predicts for each image, ``[N]``.
+        labels: the true classes, ``[N]``.
+
+    Raises:
+        ValueError: for unlike lengths, or scores in place of classes.
+    """
+    if labels.ndim != 1 or predictions.shape != labels.shape or predictions.is_floating_point():
+        raise ValueError(
+            "expected one predicted class and one label per image, got predictions "
+            f"{list(predictions.shape)} of {predictions.dtype} and labels {list(labels.shape)}; "
+            "the predicted class is the argmax of a row of scores."
+        )
+    return (predictions != labels.to(predictions.device)).nonzero()[:, 0]
+
+
 def derangement(count: int, *, generator: torch.Generator) -> Tensor:
     """Returns a random permutation of 0..count-1 without a fixed point, ``[count]``.
 

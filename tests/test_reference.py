@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from modelgif.reference import References, cutmix, derangement, random_references
+from modelgif.reference import (
+    References,
+    cutmix,
+    derangement,
+    misclassified,
+    random_references,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -119,3 +125,27 @@ def test_cutmix_on_cuda_is_the_same() -> None:
     torch.testing.assert_close(
         cutmix(images.cuda(), generator=seeded(1)).cpu(), cutmix(images, generator=seeded(1))
     )
+
+
+def test_misclassified_rows_are_those_whose_class_is_wrong() -> None:
+    predictions, labels = torch.randint(3, (2, 500), generator=seeded())
+    rows = misclassified(predictions, labels)
+    assert rows.tolist() == [i for i in range(500) if predictions[i] != labels[i]]
+    assert rows.dtype == torch.int64
+    assert misclassified(labels, labels.int()).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels"),
+    [
+        (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)),
+        (torch.zeros(4), torch.zeros(4, dtype=torch.long)),
+        (torch.zeros(4, dtype=torch.long), torch.zeros(3, dtype=torch.long)),
+        (torch.zeros(4, 1, dtype=torch.long), torch.zeros(4, 1, dtype=torch.long)),
+    ],
+)
+def test_scores_and_unlike_lengths_have_no_misclassified_rows(
+    predictions: Tensor, labels: Tensor
+) -> None:
+    with pytest.raises(ValueError, match="one predicted class and one label per image, got"):
+        misclassified(predictions, labels)

@@ -1,0 +1,89 @@
+"""Which independents a suspect is judged by: those made as it claims to be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+MatchedBy = Literal["architecture and training", "architecture", "pooled"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What models must share for their distances to be comparable.
+
+    Attributes:
+        architecture: such as ``resnet18``.
+        training: the family of recipes, such as ``plain``, ``adversarial`` or ``pruned``.
+    """
+
+    architecture: str
+    training: str
+
+    def shared(self, by: MatchedBy) -> tuple[str, ...]:
+        """Returns what models matched by `by` have in common."""
+        return {
+            "architecture and training": (self.architecture, self.training),
+            "architecture": (self.architecture,),
+            "pooled": (),
+        }[by]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The independents of a suspect.
+
+    Attributes:
+        rows: their positions, ascending.
+        by: what they share with it.
+        warning: what that means for the verdict, if anything; else empty.
+    """
+
+    rows: tuple[int, ...]
+    by: MatchedBy
+    warning: str
+
+
+def matched(suspect: Kind, independents: Sequence[Kind], *, minimum: int = 5) -> Matched:
+    """Returns the independents of the suspect's architecture and training, or the next best.
+
+    The architecture makes more of a difference to fields than a theft does, and adversarial
+    training nearly as much: only models made alike are exchangeable, which every p-value assumes.
+
+    Args:
+        suspect: its kind, as its owner states or the model shows.
+        independents: theirs.
+        minimum: fewer of a kind than this are not enough where there are others, and the next wider
+            one is taken.
+
+    Raises:
+        ValueError: when there is no independent model, or a `minimum` below 1.
+    """
+    if not independents or minimum < 1:
+        raise ValueError(
+            "expected at least one independent model and a minimum of at least 1, got "
+            f"{len(independents)} and {minimum}."
+        )
+    for by in ("architecture and training", "architecture"):
+        shared = suspect.shared(by)
+        rows = tuple(i for i, kind in enumerate(independents) if kind.shared(by) == shared)
+        if len(rows) >= min(minimum, len(independents)):
+            return Matched(rows, by, _warning(suspect, independents, rows))
+    everyone = tuple(range(len(independents)))
+    return Matched(everyone, "pooled", _warning(suspect, independents, everyone))
+
+
+def _warning(suspect: Kind, independents: Sequence[Kind], rows: Sequence[int]) -> str:
+    alike = sum(independents[i].architecture == suspect.architecture for i in rows)
+    if alike < len(rows):
+        return (
+            f"Only {alike} of {len(rows)} independent models have the architecture "
+            f"{suspect.architecture}; others are usually farther away, which makes an innocent "
+            "suspect look derived."
+        )
+    alike = sum(independents[i].training == suspect.training for i in rows)
+    if alike < len(rows):
+        return (
+            f"Only {alike} of {len(rows)} independent models were trained like the suspect "
+            f"({suspect.training}); training alone can bring models nearer to each other."
+        )
+    return ""
