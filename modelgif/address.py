@@ -10,10 +10,14 @@ from urllib.parse import unquote
 SCHEMES = {
     "torchvision": "torchvision:resnet18?weights=DEFAULT",
     "timm": "timm:resnet18?pretrained=true",
+    "hf": "hf:microsoft/resnet-18",
+    "hub": "hub:pytorch/vision:resnet18",
+    "export": "export:model.pt2",
     "file": "file:victim.safetensors",
     "python": "python:package.module:function?num_classes=10",
 }
 PREPROCESSING_KEYS = ("mean", "std", "size")
+ARCHITECTURES = ("torchvision", "timm", "python")
 _TRAINED_KEYS = {"torchvision": "weights", "timm": "pretrained"}
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -119,7 +123,7 @@ def parse_architecture(text: object) -> Address:
             f"got {text!r}."
         )
     address = parse_address(text)
-    if address.scheme == "file":
+    if address.scheme not in ARCHITECTURES:
         raise ValueError(
             f"the architecture must begin with torchvision:, timm: or python:, got {text!r}."
         )

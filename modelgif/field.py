@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.output import scores
+from modelgif.precision import gradients_or_error, refuse_quantised, working_precision
 from modelgif.quadrature import Rule, quadrature
 from modelgif.target import Target, resolve_target, selected_sum
 
@@ -59,12 +60,13 @@ def gradient_field(
             by rounding only.
         device: where to compute and return the field; by default where the model's weights are.
             A model elsewhere is copied there.
-        dtype: precision of computation and result, likewise.
+        dtype: precision of computation and result, likewise, but no less than float32 unless
+            asked for.
 
     Raises:
         ValueError: for shapes, labels or numbers that do not fit.
         TypeError: for an output that is not one tensor of scores, or does not depend
-            differentiably on the input.
+            differentiably on the input, as that of a quantised model.
 
     Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023,
     section 3; integrated gradients after Sundararajan et al., ICML 2017.
@@ -80,6 +82,8 @@ def gradient_field(
             f"{objective.n_labels} labels do not fit {len(references)} references: expected one "
             "label, or one map of labels, per reference."
         )
+    name = getattr(model, "address", "") or getattr(model, "__name__", type(model).__name__)
+    refuse_quantised(model, name)
     # Copies and tensors are made outside any inference mode of the caller, or autograd would refuse
     # them.
     with torch.inference_mode(False):
@@ -89,7 +93,7 @@ def gradient_field(
         if x.is_inference() or start.is_inference():
             x, start = x.clone(), start.clone()
         chunk_size = _chunk_size(chunk_size, x)
-    with torch.inference_mode(False), frozen(model):
+    with torch.inference_mode(False), frozen(model), gradients_or_error(name):
         positions = _frozen_positions(model, x, objective, chunk_size)
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
@@ -195,12 +199,15 @@ def _placed(
     weights = next((t for t in tensors if t.is_floating_point()), references)
     own = weights.device, weights.dtype
     device = own[0] if device is None else torch.device(device)
-    dtype = own[1] if dtype is None else dtype
+    enough = working_precision(model) if isinstance(model, nn.Module) else None
+    if dtype is None:
+        dtype = enough or own[1]
     if not dtype.is_floating_point:
         raise TypeError(f"references must be floating-point, got dtype {dtype}.")
     # "cuda" and "cuda:0" are one place but unequal devices; a tensor made there knows its own.
     device = torch.empty(0, device=device).device
-    if isinstance(model, nn.Module) and (device, dtype) != own:
+    # Where some weights are coarse, the first may not be.
+    if isinstance(model, nn.Module) and ((device, dtype) != own or enough):
         model = copy.deepcopy(model).to(device, dtype)
     return model, device, dtype
 

@@ -45,7 +45,7 @@ def build_torchvision(address: Address, *, download: bool) -> Built:
         ValueError: for unknown names, weights or arguments.
         FileNotFoundError: when trained weights are not there.
     """
-    models = _library("torchvision", "experiments").models
+    models = library("torchvision", "torchvision", "experiments").models
     _check(address, models.list_models())
     builder = models.get_model_builder(address.name)
     arguments = address.arguments("weights") | {"weights": None}
@@ -85,7 +85,7 @@ def build_timm(address: Address, *, download: bool) -> Built:
         ValueError: for unknown names or arguments, or a network without trained weights.
         FileNotFoundError: when trained weights are not there.
     """
-    timm = _library("timm", "timm")
+    timm = library("timm", "timm", "timm")
     _check(address, [*timm.list_models(), *timm.list_models(pretrained=True)])
     arguments = address.arguments("pretrained") | {"model_name": address.name}
     if not address.asks_for_trained_weights:
@@ -109,12 +109,17 @@ def build_timm(address: Address, *, download: bool) -> Built:
     return network, {"mean": data["mean"], "std": data["std"], "size": data["input_size"][1:]}
 
 
-def _library(name: str, extra: str) -> ModuleType:
+def library(name: str, scheme: str, extra: str) -> ModuleType:
+    """Returns a library that only the addresses of one scheme need.
+
+    Raises:
+        ImportError: when it is not installed, with the extra of this package that installs it.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"{name}: addresses need {name}: pip install 'modelgif[{extra}]'."
+            f"{scheme}: addresses need {name}: pip install 'modelgif[{extra}]'."
         ) from error
 
 

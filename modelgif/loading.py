@@ -1,14 +1,10 @@
 """Models by address: ``load_model("torchvision:resnet18?weights=DEFAULT")``."""
 
-import importlib
 import logging
-import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from modelgif.address import (
     PREPROCESSING_KEYS,
@@ -18,11 +14,18 @@ from modelgif.address import (
     parse_architecture,
 )
 from modelgif.checkpoint import read_checkpoint
-from modelgif.libraries import build_timm, build_torchvision
+from modelgif.exported import build_export
+from modelgif.hugging_face import build_hugging_face
+from modelgif.libraries import Built, build_timm, build_torchvision
+from modelgif.precision import refuse_quantised, working_precision
 from modelgif.preprocessing import Preprocessed
-from modelgif.state_dict import CheckpointError, load_strictly, read_state_dict
+from modelgif.python_function import build_python, check_card
+from modelgif.state_dict import in_order, load_strictly, read_state_dict
+from modelgif.torch_hub import build_hub
+from modelgif.trust import TRUSTED
 
-TRUSTED = ("modelgif.experiment.cifar_resnet", "modelgif.experiment.networks")
+_FILE_KEYS = ("architecture", "match", *PREPROCESSING_KEYS)
+_MATCHES = ("name", "order")
 
 _log = logging.getLogger("modelgif")
 
@@ -39,9 +42,14 @@ def load_model(
 
     - ``torchvision:NAME``: trained with ``weights=DEFAULT`` or another of its names, else random
     - ``timm:NAME``: trained with ``pretrained=true``, else random
+    - ``hf:FOLDER`` or ``hf:OWNER/NAME``: a trained image classifier of transformers, or its
+      backbone with ``head=backbone``; see `modelgif.hugging_face.build_hugging_face`
+    - ``hub:OWNER/REPOSITORY:ENTRY``: what an entry of torch.hub returns; needs `trust`
+    - ``export:FILE.pt2``: a graph saved by torch.export; needs `trust`
     - ``file:PATH``: a checkpoint of `modelgif.checkpoint`; or the weights in a ``.safetensors``,
       ``.pt``, ``.pth`` or ``.bin`` file without a card, with ``architecture=ADDRESS``
-      (percent-encoded) in the query
+      (percent-encoded) in the query, and ``match=order`` where the same architecture has other
+      names for its weights, see `modelgif.state_dict.in_order`
     - ``python:PACKAGE.MODULE:FUNCTION``: what the function returns
 
     The preprocessing is that of the trained weights or of the card; ``mean``, ``std`` and ``size``
@@ -51,77 +59,75 @@ def load_model(
     Args:
         address: ``scheme:name?key=value&key=value``. Relative paths start at the current folder.
         device: where the model goes.
-        dtype: its precision; by default that of its weights.
-        trust: modules and packages whose functions a card may call. An address typed here may call
-            any, a card that came with a file may not.
+        dtype: its precision; by default that of its weights, or float32 where they are stored in
+            less, which holds them exactly.
+        trust: modules and packages whose functions a card may call, repositories whose code may
+            run (``hub:OWNER/REPOSITORY``), and archives that may be read (``export:FILE.pt2``). A
+            function in an address typed here may be any, one in a card that came with a file may
+            not.
         download: whether trained weights may be fetched when they are not in the library's cache.
 
     Raises:
         ValueError: for a malformed address, an unknown name or argument.
+        TypeError: for a quantised model, which has no gradients.
         ImportError: when the library or the module is not installed.
         FileNotFoundError: when trained weights are not in the library's cache.
         modelgif.state_dict.CheckpointError: for files that are missing, damaged, refused, or of
-            another architecture.
+            another architecture; `modelgif.trust.UntrustedError` for code that is not trusted.
     """
     parsed = parse_address(address)
     if parsed.scheme == "file":
         network, known = _from_file(parsed, trust)
     else:
-        network, known = _built(parsed, download=download)
-        if parsed.scheme != "python" and not parsed.asks_for_trained_weights:
-            way = {"torchvision": "weights=DEFAULT", "timm": "pretrained=true"}[parsed.scheme]
+        network, known = _built(parsed, download=download, trust=trust)
+        way = {"torchvision": "weights=DEFAULT", "timm": "pretrained=true"}.get(parsed.scheme)
+        if way and not parsed.asks_for_trained_weights:
             _log.warning("%s has random weights; ask for trained ones with %s.", address, way)
+    refuse_quantised(network, address)
+    if dtype is None:
+        dtype = working_precision(network)
+        if dtype is not None:
+            _log.info("%s is stored in less than float32, and computed in %s.", address, dtype)
     network = network.to(device=device, dtype=dtype)
     model = Preprocessed(network, **(known | parsed.preprocessing())).to(device).eval()
     model.address = address
     return model
 
 
-def _built(address: Address, *, download: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+def _built(address: Address, *, download: bool = False, trust: Collection[str] = ()) -> Built:
     """The network of an address without a file, and the preprocessing it is known to need."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(address.seed)
-        if address.scheme == "torchvision":
-            return build_torchvision(address, download=download)
-        if address.scheme == "timm":
-            return build_timm(address, download=download)
-        network = _function(address)(**address.arguments())
-    if not isinstance(network, nn.Module):
-        raise TypeError(
-            f"{address.text} must return a torch.nn.Module, got {type(network).__name__}."
-        )
-    if isinstance(network, Preprocessed):
-        return network.network, network.preprocessing
-    return network, {}
+        match address.scheme:
+            case "torchvision":
+                return build_torchvision(address, download=download)
+            case "timm":
+                return build_timm(address, download=download)
+            case "hf":
+                return build_hugging_face(address, download=download)
+            case "hub":
+                return build_hub(address, download=download, trust=trust)
+            case "export":
+                return build_export(address, trust=trust)
+            case _:
+                return build_python(address)
 
 
-def _function(address: Address) -> Any:
-    module_name, _, name = address.name.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*", module_name) or not name.isidentifier():
-        raise ValueError(
-            f"expected python:package.module:function?key=value, got {address.text!r}."
-        )
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ImportError(
-            f"{address.text} cannot be imported: {error}. Is its folder on PYTHONPATH?"
-        ) from error
-    if not callable(getattr(module, name, None)):
-        functions = [n for n in dir(module) if callable(getattr(module, n))]
-        raise ValueError(f"{module_name} has no function {name!r}.{did_you_mean(name, functions)}")
-    return getattr(module, name)
-
-
-def _from_file(address: Address, trust: Collection[str]) -> tuple[nn.Module, dict[str, Any]]:
+def _from_file(address: Address, trust: Collection[str]) -> Built:
     path = Path(address.name).expanduser()
     for key in address.query:
-        if key not in ("architecture", *PREPROCESSING_KEYS):
+        if key not in _FILE_KEYS:
             raise ValueError(
-                f"a file's address takes architecture, mean, std and size, got {key!r} in "
+                f"a file's address takes {', '.join(_FILE_KEYS)}, got {key!r} in "
                 f"{address.text}; arguments of the network belong to its architecture."
-                f"{did_you_mean(key, ('architecture', *PREPROCESSING_KEYS))}"
+                f"{did_you_mean(key, _FILE_KEYS)}"
             )
+    match = address.query.get("match", "name")
+    if match not in _MATCHES or (match == "order" and "architecture" not in address.query):
+        raise ValueError(
+            f"match must be {' or '.join(_MATCHES)}, and order goes with architecture=…, got "
+            f"{match!r} in {address.text}."
+        )
     if "architecture" in address.query:
         card_path = path.with_suffix(".json")
         if card_path.exists():
@@ -138,25 +144,11 @@ def _from_file(address: Address, trust: Collection[str]) -> tuple[nn.Module, dic
             card.get("preprocessing", {}),
         )
         if architecture.scheme == "python":
-            _check_trusted(architecture, path, trust)
+            check_card(architecture, path, trust)
     # The preprocessing that a function gives its network is not used: a card has its own.
     network, _ = _built(architecture)
-    load_strictly(network, state, f"{path} ({architecture.text})")
+    origin = f"{path} ({architecture.text})"
+    if match == "order":
+        state = in_order(network, state, path)
+    load_strictly(network, state, origin)
     return network, known
-
-
-def _check_trusted(architecture: Address, path: Path, trust: Collection[str]) -> None:
-    """Refuses a card that would call anything but a function made in a trusted module."""
-    module, _, name = architecture.name.partition(":")
-    if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in trust):
-        raise CheckpointError(
-            f"the card of {path} asks to run {architecture.name}, and cards may run functions of "
-            f"{', '.join(trust) or 'no package'} only. If you trust it, call "
-            f"load_model(…, trust=({module!r},))."
-        )
-    origin = getattr(_function(architecture), "__module__", None)
-    if name.startswith("_") or origin != module:
-        raise CheckpointError(
-            f"the card of {path} asks to run {architecture.name}, which is not a public function "
-            f"of that module (it is from {origin}): correct the architecture."
-        )

@@ -73,6 +73,28 @@ class Preprocessed(nn.Module):
             x = (x - self.mean) / self.std
         return self.network(x)
 
+    def resampling(self, height: int, width: int) -> str:
+        """Returns what is done to the size of images of `height` and `width`; empty for nothing."""
+        if self.size in (None, [height, width]):
+            return ""
+        return "{}×{} resampled to {}×{} (bilinear, antialiased)".format(height, width, *self.size)
+
+    def describe(self, height: int, width: int) -> str:
+        """Returns one line: the model, and what becomes of images of `height` and `width`."""
+        weights = list(self.network.parameters())
+        formats = sorted({str(w.dtype).removeprefix("torch.") for w in weights})
+        words = [
+            f"{type(self.network).__name__} of {sum(w.numel() for w in weights):,} weights"
+            f"{' in ' if formats else ''}{' and '.join(formats)}",
+            f"pixels in [0, 1] {self.resampling(height, width) or f'at {height}×{width}'}",
+        ]
+        if "mean" in self.preprocessing:
+            mean, std = (
+                " ".join(f"{n:.4g}" for n in self.preprocessing[key]) for key in ("mean", "std")
+            )
+            words.append(f"less {mean}, over {std}")
+        return f"{self.address or 'a model'}: {', '.join(words)}"
+
     def _check(self, x: Tensor) -> None:
         # One number per channel would broadcast a grey image to as many channels, silently.
         n_channels = len(self.preprocessing.get("mean", [0.0]))

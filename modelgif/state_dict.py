@@ -69,7 +69,8 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
             f"{origin} holds the weights of another architecture: "
             f"{len(missing)} names are missing{_examples(missing, unexpected)}; "
             f"{len(unexpected)} are unexpected{_examples(unexpected, [])}. "
-            "Correct the architecture, or rename the weights."
+            "Correct the architecture, or rename the weights; for the same architecture of another "
+            "library, see match=order."
         )
     differing = [
         f"{name} is {list(state[name].shape)} in the file and {list(own[name].shape)} in the "
@@ -83,9 +84,52 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
             f"{'; '.join(differing[:_SHOWN])}. Correct the architecture (num_classes, width …)."
         )
     for name, tensor in own.items():
+        if tensor.is_floating_point() != state[name].is_floating_point():
+            raise CheckpointError(
+                f"{origin} holds {name} as {state[name].dtype}, where the network has "
+                f"{tensor.dtype}: turn quantised weights back to floating point first."
+            )
+    for name, tensor in own.items():
         # load_state_dict would round float64 weights to the network's float32, silently.
         tensor.data = tensor.data.to(state[name].dtype)
     network.load_state_dict(dict(state))
+
+
+def in_order(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Returns weights under the names that `network` has for them, matched by their order.
+
+    For one architecture in two libraries, such as EfficientNet in timm and elsewhere. Weight by
+    weight, the shape and the last part of the name (``weight``, ``running_mean`` …) must agree,
+    which two different architectures hardly do. It cannot notice two layers of one shape that were
+    swapped, so compare a prediction with the original's.
+
+    Args:
+        network: left unchanged.
+        state: from `read_state_dict`, in the order in which the other library saved it.
+        path: of its file.
+
+    Raises:
+        CheckpointError: for safetensors, which are sorted by name, and for weights that differ.
+    """
+    if path.suffix not in PICKLED:
+        raise CheckpointError(
+            f"{path} cannot be matched by order: safetensors keep names only. Rename the weights, "
+            "or use the pickled file that they were made from."
+        )
+    own = network.state_dict()
+    if len(own) != len(state):
+        raise CheckpointError(
+            f"{path} holds {len(state)} weights and the network {len(own)}: it is of another "
+            "architecture."
+        )
+    for (name, tensor), (other, value) in zip(own.items(), state.items(), strict=True):
+        if tensor.shape != value.shape or name.split(".")[-1] != other.split(".")[-1]:
+            raise CheckpointError(
+                f"{path} does not match the network in order: {other} {list(value.shape)} stands "
+                f"where {name} {list(tensor.shape)} should. Correct the architecture, or rename "
+                "the weights."
+            )
+    return dict(zip(own, state.values(), strict=True))
 
 
 def _examples(names: list[str], others: list[str]) -> str:
@@ -116,6 +160,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+    _refuse_quantised(content, path)
     if _is_state_dict(content):
         return dict(content)
     entries = content if isinstance(content, Mapping) else {}
@@ -129,6 +174,18 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
         f"{path} must hold one state dict, itself or under {' or '.join(_NESTED)}; it holds "
         f"{what}, of which {len(found)} are state dicts. Save the one you mean on its own."
     )
+
+
+def _refuse_quantised(content: Any, path: Path) -> None:
+    entries = content if isinstance(content, Mapping) else {}
+    for part in (entries, *(entries.get(key) for key in _NESTED)):
+        for name, value in part.items() if isinstance(part, Mapping) else ():
+            packed = isinstance(name, str) and "_packed_params" in name
+            if packed or (isinstance(value, Tensor) and value.is_quantized):
+                raise CheckpointError(
+                    f"{path} holds quantised weights ({name}), and integer arithmetic passes no "
+                    "gradient: use the model they were quantised from, or save them dequantised."
+                )
 
 
 def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:

@@ -90,6 +90,9 @@ def test_numbers_in_the_query_must_be_numbers():
     [
         (None, "must be an address such as .*, got None"),
         ("file:../../secret.safetensors", "must begin with torchvision:, timm: or python:"),
+        ("hub:owner/repository:entry", "must begin with torchvision:, timm: or python:"),
+        ("export:model.pt2", "must begin with torchvision:, timm: or python:"),
+        ("hf:owner/model", "must begin with torchvision:, timm: or python:"),
         ("torchvision:resnet18?weights=DEFAULT", "asks for trained weights.*leave out weights="),
         ("timm:resnet18?pretrained=true", "leave out pretrained="),
         ("timm:resnet18?mean=0.5&std=1", "must not say mean, std or size"),

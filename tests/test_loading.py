@@ -89,6 +89,28 @@ def test_weights_without_a_card_need_their_architecture(path, suffix):
         load_model(address)
 
 
+def test_another_librarys_names_are_matched_by_order_when_asked(path):
+    model, path = load_model(CONVNET), path.with_suffix(".pth")
+    torch.save({f"module.{k}": v for k, v in model.network.state_dict().items()}, path)
+    address = f"file:{path}?architecture={quote(CONVNET, safe='')}"
+    with pytest.raises(CheckpointError, match=r"another architecture.*see match=order"):
+        load_model(address)
+    assert weights_sha256(load_model(f"{address}&match=order")) == weights_sha256(model)
+    for wrong in (f"{address}&match=shape", f"file:{path}?match=order"):
+        with pytest.raises(ValueError, match="match must be name or order, and order goes with"):
+            load_model(wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_coarse_weights_are_widened_unless_asked_for(path, dtype):
+    network = load_model(CONVNET).network.to(dtype)
+    write_checkpoint(path, network, {"architecture": CONVNET})
+    model = load_model(f"file:{path}")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert weights_sha256(model.network.to(dtype)) == weights_sha256(network)
+    assert next(load_model(f"file:{path}", dtype=dtype).parameters()).dtype == dtype
+
+
 def test_a_card_vouches_for_a_pickle_too(path):
     model = load_model(CONVNET)
     write_checkpoint(path, model, {"architecture": CONVNET})

@@ -69,6 +69,25 @@ def test_its_state_dict_is_the_networks(network):
     assert clone.mean is not model.mean
 
 
+def test_resampling_is_stated(network):
+    model = Preprocessed(network, mean=MEAN, std=STD, size=(5, 6))
+    assert model.resampling(9, 7) == "9×7 resampled to 5×6 (bilinear, antialiased)"
+    assert model.resampling(5, 6) == ""
+    assert Preprocessed(network).resampling(5, 6) == ""
+    assert model.describe(9, 7) == (
+        "a model: Sequential of 112 weights in float64, pixels in [0, 1] 9×7 resampled to 5×6 "
+        "(bilinear, antialiased), less 0.485 0.456 0.406, over 0.229 0.224 0.225"
+    )
+    model = Preprocessed(network)
+    model.address = "file:mine.safetensors"
+    assert model.describe(9, 7) == (
+        "file:mine.safetensors: Sequential of 112 weights in float64, pixels in [0, 1] at 9×7"
+    )
+    assert Preprocessed(nn.Identity()).describe(2, 2) == (
+        "a model: Identity of 0 weights, pixels in [0, 1] at 2×2"
+    )
+
+
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [

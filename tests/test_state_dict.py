@@ -1,4 +1,6 @@
 import pickle
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from modelgif.state_dict import CheckpointError, load_strictly, read_state_dict
+from modelgif.state_dict import CheckpointError, in_order, load_strictly, read_state_dict
 
 
 @pytest.fixture
@@ -150,3 +152,69 @@ def test_precision_is_the_files_and_ties_stay(state):
     assert torch.equal(network.second.weight, doubled["weight"])
     assert network.second.weight is network.first.weight
     assert network.first.weight.requires_grad
+
+
+def test_whole_numbers_are_not_taken_for_weights(state):
+    rounded = state | {"weight": state["weight"].to(torch.int8)}
+    with pytest.raises(
+        CheckpointError, match=r"holds weight as torch\.int8, where .*float32: turn"
+    ):
+        load_strictly(nn.Linear(3, 2), rounded, "x.pt")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_quantised_weights_are_named(tmp_path, kind, nested):
+    network = nn.Sequential(nn.Linear(3, 2)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "dynamic":
+            quantised = torch.ao.quantization.quantize_dynamic(network).state_dict()
+        else:
+            weight = torch.quantize_per_tensor(network[0].weight.detach(), 0.1, 0, torch.qint8)
+            quantised = {"0.weight": weight, "0.bias": network[0].bias.detach()}
+        torch.save({"model": quantised} if nested else quantised, tmp_path / "x.pt")
+        with pytest.raises(
+            CheckpointError, match=r"x.pt holds quantised weights \(0\.\w+.*dequant"
+        ):
+            read_state_dict(tmp_path / "x.pt")
+
+
+def layers():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3))
+
+
+def test_another_librarys_names_are_matched_by_order():
+    network, original = layers(), layers()
+    renamed = {
+        f"stage.{name.replace('.', '_unit.')}": v for name, v in original.state_dict().items()
+    }
+    matched = in_order(network, renamed, Path("x.pth"))
+    assert same(matched, original.state_dict())
+    load_strictly(network, matched, "x.pth")
+    assert same(network.state_dict(), original.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "message"),
+    [
+        ("x.safetensors", lambda s: s, r"cannot be matched by order: safetensors keep names only"),
+        ("x.pt", lambda s: dict(list(s.items())[:-1]), "holds 8 weights and the network 9"),
+        (
+            "x.pt",
+            lambda s: dict(reversed(s.items())),
+            r"2.bias \[2\] stands where 0.weight \[2, 1, 3, 3\] should",
+        ),
+        # One shape for all of them, so that the names alone can tell.
+        (
+            "x.pt",
+            lambda s: {
+                {"1.weight": "1.bias", "1.bias": "1.weight"}.get(k, k): v for k, v in s.items()
+            },
+            r"1.bias \[2\] stands where 1.weight \[2\] should",
+        ),
+    ],
+)
+def test_weights_in_another_order_are_refused(path, change, message):
+    with pytest.raises(CheckpointError, match=message):
+        in_order(layers(), change(layers().state_dict()), Path(path))
