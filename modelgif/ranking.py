@@ -1,4 +1,4 @@
-"""Rank statistics: how well distances separate, and how well they order."""
+"""Rank statistics: how well distances separate, how well they order, and how well they choose."""
 
 import numpy as np
 import scipy.optimize
@@ -124,6 +124,69 @@ def weighted_kendall(scores: ArrayLike, truth: ArrayLike) -> float:
         ValueError: as `spearman`.
     """
     return float(np.asarray(scipy.stats.weightedtau(*_rankable(scores, truth)))[0])
+
+
+def pearson(a: ArrayLike, b: ArrayLike) -> float:
+    """Returns Pearson's correlation of two vectors ``[K]``.
+
+    Raises:
+        ValueError: as `spearman`.
+    """
+    return float(np.corrcoef(*_rankable(a, b))[0, 1])
+
+
+def top_1_regret(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Returns how much of the best accuracy is lost by choosing the model of the highest score.
+
+    Of models with one score each is chosen with equal probability, and the mean is returned.
+
+    Args:
+        scores: predicted scores, ``[M]``, higher is better.
+        truth: fine-tuned accuracies, ``[M]``; the regret is in their unit.
+
+    Raises:
+        ValueError: for unlike lengths, no model, or values that are not finite.
+    """
+    predicted, accuracy = _choosable(scores, truth)
+    return float(accuracy.max() - accuracy @ _in_top(predicted, 1))
+
+
+def top_k_recall(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """Returns the share of the `k` best models that are among the `k` of the highest scores.
+
+    Where a tie leaves open who is among them, on either side, the mean over all ways is returned.
+
+    Args:
+        scores: predicted scores, ``[M]``, higher is better.
+        truth: fine-tuned accuracies, ``[M]``.
+        k: how many, 1 to M.
+
+    Raises:
+        ValueError: as `top_1_regret`, or for `k` out of range.
+    """
+    predicted, accuracy = _choosable(scores, truth)
+    if not 1 <= k <= len(accuracy):
+        raise ValueError(f"k must lie in 1 .. {len(accuracy)}, the number of models, got {k}.")
+    return float(_in_top(predicted, k) @ _in_top(accuracy, k) / k)
+
+
+def _in_top(values: np.ndarray, k: int) -> np.ndarray:
+    """Returns the probability of each value to be among the `k` highest, ties in random order."""
+    least = np.sort(values)[-k]
+    above, tied = values > least, values == least
+    return above + tied * (k - above.sum()) / tied.sum()
+
+
+def _choosable(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
+    if first.ndim != 1 or first.shape != second.shape or not len(first):
+        raise ValueError(
+            "expected scores and truth as two vectors of one length, at least 1, "
+            f"got shapes {first.shape} and {second.shape}."
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("values to choose by must be finite, got NaN or infinity.")
+    return first, second
 
 
 def _rankable(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,10 @@ from modelgif.ranking import (
     auc,
     auc_interval,
     columnwise_spearman,
+    pearson,
     spearman,
+    top_1_regret,
+    top_k_recall,
     tpr_at_fpr,
     weighted_kendall,
 )
@@ -190,6 +193,44 @@ def test_weighted_kendall_of_a_swap_weighs_the_top_more() -> None:
     assert weighted_kendall([4, 5, 3, 2, 1], truth) < weighted_kendall([5, 4, 3, 1, 2], truth)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_pearson_is_scipys(seed: int) -> None:
+    a, b = np.random.default_rng(seed).random((2, 9))
+    assert pearson(a, b) == pytest.approx(scipy.stats.pearsonr(a, b).statistic, abs=1e-12)
+    assert pearson(a, 2 - 3 * a) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "regret", "recall"),
+    [
+        ([4, 3, 2, 1], [0.9, 0.8, 0.7, 0.6], 0.0, 1.0),
+        ([1, 2, 3, 4], [0.9, 0.8, 0.7, 0.6], 0.3, 0.0),
+        ([3, 1, 4, 2], [0.9, 0.8, 0.7, 0.6], 0.2, 0.5),
+        ([4, 4, 2, 1], [0.9, 0.5, 0.7, 0.6], 0.2, 0.5),  # one of two, and both are taken
+        ([1, 1, 1, 1], [0.9, 0.8, 0.7, 0.6], 0.15, 0.5),  # any
+        ([4, 2, 2, 1], [0.9, 0.8, 0.7, 0.6], 0.0, 0.75),  # the second place is open
+        ([4, 3, 2, 1], [0.9, 0.6, 0.6, 0.5], 0.0, 0.75),  # the second best is
+    ],
+)
+def test_choices_of_hand_made_scores(scores, truth, regret: float, recall: float) -> None:
+    assert top_1_regret(scores, truth) == pytest.approx(regret, abs=1e-12)
+    assert top_k_recall(scores, truth, 2) == pytest.approx(recall, abs=1e-12)
+    assert top_k_recall(scores, truth, 4) == pytest.approx(1)
+
+
+def test_choices_among_ties_are_means_over_ways_to_break_them() -> None:
+    generator = np.random.default_rng(0)
+    scores, truth = generator.integers(0, 3, (2, 7)).astype(float)
+    recalls, regrets = [], []
+    for _ in range(4000):
+        order = np.lexsort((generator.random(7), -scores))
+        best = np.lexsort((generator.random(7), -truth))
+        recalls.append(len(set(order[:3]) & set(best[:3])) / 3)
+        regrets.append(truth.max() - truth[order[0]])
+    assert top_k_recall(scores, truth, 3) == pytest.approx(np.mean(recalls), abs=0.02)
+    assert top_1_regret(scores, truth) == pytest.approx(np.mean(regrets), abs=0.06)
+
+
 NAN = float("nan")
 
 
@@ -215,6 +256,11 @@ NAN = float("nan")
         (lambda: weighted_kendall([1, 1, 1], [1, 2, 3]), "constant"),
         (lambda: weighted_kendall([1, NAN, 2], [1, 2, 3]), "finite"),
         (lambda: spearman([1, NAN, 2], [1, 2, 3]), "finite"),
+        (lambda: pearson([1, 1], [1, 2]), "constant"),
+        (lambda: top_1_regret([], []), "one length, at least 1"),
+        (lambda: top_1_regret([1], [NAN]), "values to choose by must be finite"),
+        (lambda: top_k_recall([1, 2], [1, 2, 3], 1), "two vectors of one length"),
+        (lambda: top_k_recall([1, 2], [1, 2], 3), r"k must lie in 1 .. 2, .* got 3"),
     ],
 )
 def test_refusals(call, message: str) -> None:

@@ -144,6 +144,36 @@ def test_logme_is_the_maximised_evidence(
     assert scores.logme(x, y) == pytest.approx(expected, abs=5e-3)
 
 
+def fixed_point(x: np.ndarray, target: np.ndarray) -> float:
+    """MacKay's fixed point with a dense solution of the regression in every step."""
+    n, d = x.shape
+    ratio = 1.0
+    for _ in range(11):
+        inverse = np.linalg.inv(ratio * np.eye(d) + x.T @ x)
+        weights = inverse @ x.T @ target
+        gamma = d - ratio * np.trace(inverse)
+        norm, residual = weights @ weights, ((target - x @ weights) ** 2).sum()
+        alpha, beta = gamma / (norm + 1e-5), (n - gamma) / (residual + 1e-5)
+        if abs(alpha / beta - ratio) < 1e-2 * ratio:
+            break
+        ratio = alpha / beta
+    _, determinant = np.linalg.slogdet(alpha * np.eye(d) + beta * x.T @ x)
+    fit = beta * (residual + 1e-5) + alpha * (norm + 1e-5)
+    return (d * np.log(alpha) + n * np.log(beta / (2 * np.pi)) - determinant - fit) / (2 * n)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "c", "dead"),
+    [(30, 1, 2, 0), (30, 2, 5, 0), (40, 3, 7, 0), (90, 40, 8, 0), (50, 12, 4, 9), (200, 90, 3, 1)],
+)
+def test_logme_of_unusual_shapes(n: int, d: int, c: int, dead: int):
+    x, y = clusters(n, d, c, spread=2.0)
+    x[:, :dead] = 0
+    x[: n // 3] = x[n // 3 : 2 * (n // 3)]
+    expected = np.mean([fixed_point(x, (y == k).astype(float)) for k in range(c)])
+    assert scores.logme(x, y) == pytest.approx(expected, rel=1e-9)
+
+
 def test_sfda_with_d_above_n_matches_the_generalised_eigenvectors():
     # Small features are shrunk much, without which D > N fits every label.
     x, y = clusters(50, 80, 4, spread=5.0)

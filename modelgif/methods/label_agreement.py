@@ -1,16 +1,37 @@
-"""Label agreement: the plainest rival of any model distance. Needs labels only."""
+"""Label agreement: the plainest rival of any model distance. Needs labels only.
 
-import torch
+At references that the victim misclassifies this is AKH, the *Anna Karenina heuristic*: right
+answers are all alike, but every model errs in its own way.
+
+Source: Godinot et al., Queries, Representation & Detection: The Next 100 Model Fingerprinting
+Schemes, AAAI 2025, for AKH; `modelgif.reference.misclassified` finds its references.
+"""
+
 from torch import Tensor
 
-from modelgif.field import Model, frozen
-from modelgif.output import scores
+from modelgif.field import Model
+from modelgif.methods._outputs import comparable, outputs
 
 
-def describe(model: Model, references: Tensor) -> Tensor:
-    """Returns the predicted classes ``[N]`` of `model` at `references` ``[N, *input_shape]``."""
-    with frozen(model), torch.no_grad():
-        return scores(model(references), len(references)).argmax(1)
+def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tensor:
+    """Returns the predicted classes ``[N]`` of `model` at `references` ``[N, *input_shape]``.
+
+    Of dense outputs ``[N, K, H, W]`` they are ``[N, H, W]``.
+
+    Raises:
+        ValueError: for an output that is not finite, naming the reference.
+    """
+    return outputs(model, references, batch_size=batch_size).argmax(1)
+
+
+def per_reference(a: Tensor, b: Tensor) -> Tensor:
+    """Returns, for each reference, the share of unlike labels, float64 ``[N]``: 0 or 1.
+
+    Raises:
+        ValueError: for descriptions at unlike numbers of references.
+    """
+    comparable(a, b, "predictions")
+    return (a != b).double().flatten(1).mean(1) if a.ndim > 1 else (a != b).double()
 
 
 def compare(a: Tensor, b: Tensor) -> float:
@@ -19,9 +40,4 @@ def compare(a: Tensor, b: Tensor) -> float:
     Raises:
         ValueError: for descriptions at unlike numbers of references.
     """
-    if a.shape != b.shape:
-        raise ValueError(
-            "expected predictions at the same references, "
-            f"got shapes {list(a.shape)} and {list(b.shape)}."
-        )
-    return (a != b).double().mean().item()
+    return per_reference(a, b).mean().item()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked, checked_matrix
+from modelgif.transferability._spread import Spread
 
 # Means nearer than this share of the largest mean or radius are one point, up to rounding.
 _COINCIDENT = 1e-7
@@ -55,7 +56,7 @@ class PedState(NamedTuple):
     def moved(self, displacement: Tensor) -> Tensor:
         """Returns the features with class means moved from M to (1 + `displacement`) M."""
         shift = displacement @ self.means * self.scale
-        return self.sample.features + shift[self.sample.labels]
+        return shift[self.sample.labels].add_(self.sample.features)
 
     def descend(
         self,
@@ -144,14 +145,11 @@ def ped_state(
             "take more general data or a floor above 0."
         )
     # The general mean cancels: a descent depends on the differences of class means only.
-    means = sample.class_means()
-    variances = sample._replace(
-        features=((sample.features - means[sample.labels]) / scale) ** 2
-    ).class_means()
-    rescaled = (means - means.mean(0)) / scale
-    return PedState(
-        sample, scale, rescaled, variances.sum(1).sqrt(), int((deviation < least).sum())
-    )
+    spread = Spread.of(sample)
+    squares = spread.residual.div_(scale).square_().sum(1, keepdim=True)
+    radii = sample._replace(features=squares).class_means().flatten().sqrt()
+    rescaled = (spread.means - spread.means.mean(0)) / scale
+    return PedState(sample, scale, rescaled, radii, int((deviation < least).sum()))
 
 
 def _distances(inner: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Sample
-from modelgif.transferability._linear import gram_eigen
+from modelgif.transferability._linear import gram_projections
 
 
 class Spectrum(Protocol):
@@ -51,13 +51,14 @@ class EigenSpectrum(NamedTuple):
     def of(cls, sample: Sample) -> "EigenSpectrum":
         """Returns the spectrum of a sample's features and one-vs-rest targets."""
         x, (n, dimensions) = sample.features, sample.features.shape
-        values, vectors = gram_eigen(x)
-        values = values[:, None]
         if dimensions > n:
-            energies = (vectors.T @ sample.one_hot) ** 2
+            values, projections = gram_projections(x, sample.one_hot)
+            values, energies = values[:, None], projections**2
         else:
-            projections = (vectors.T @ (x.T @ sample.one_hot)) ** 2
-            energies = torch.where(values > 0, projections / values, 0)
+            sums = sample.class_means() * sample.counts[:, None]
+            values, projections = gram_projections(x, sums.T)
+            values = values[:, None]
+            energies = torch.where(values > 0, projections**2 / values, 0)
         outside = (sample.counts - energies.sum(0)).clamp(min=0)
         return cls(values, energies, outside, (n, dimensions))
 
@@ -100,13 +101,12 @@ class MeansSpectrum(NamedTuple):
         """Returns the spectrum of a sample whose means have not moved."""
         means = sample.class_means()
         residual = sample.features - means[sample.labels]
-        values, vectors = gram_eigen(residual)
+        tall = residual.shape[1] <= residual.shape[0]
+        values, right = gram_projections(residual, means.T if tall else residual @ means.T)
         held = values > values[-1] * max(residual.shape) * torch.finfo(values.dtype).eps
-        values, vectors = values[held], vectors[:, held]
-        if residual.shape[1] <= residual.shape[0]:
-            projected = means @ vectors
-        else:
-            projected = means @ (residual.T @ vectors) / values.sqrt()
+        values, projected = values[held], right[held].T
+        if not tall:
+            projected = projected / values.sqrt()
         i, j = _pairs_of(len(means), means.device)
         outside = (means @ means.T - projected @ projected.T)[i, j]
         if len(values) == residual.shape[1]:

@@ -1,9 +1,8 @@
-"""Linear algebra that several scores share: Gram matrix, principal components, discriminant."""
+"""Linear algebra that several scores share: Gram matrices and principal components."""
 
+import scipy.linalg
 import torch
 from torch import Tensor
-
-from modelgif.transferability._checks import Sample
 
 
 def gram(x: Tensor) -> Tensor:
@@ -26,6 +25,35 @@ def gram_eigen(x: Tensor) -> tuple[Tensor, Tensor]:
     return values.clamp(min=0), vectors
 
 
+def gram_projections(x: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the eigenvalues as `gram_eigen`, and the eigenvectors' products with some columns.
+
+    On the CPU the eigenvectors themselves are never formed: the matrix is made tridiagonal by
+    reflections, and these are applied to the columns alone, which takes half of the time.
+
+    Args:
+        x: ``[N, D]``.
+        right: columns on the smaller side, ``[K, C]``.
+
+    Returns:
+        Eigenvalues ``[K]`` and Vᵀ `right` ``[K, C]``.
+    """
+    if x.device.type != "cpu" or min(x.shape) < 2:
+        values, vectors = gram_eigen(x)
+        return values, vectors.T @ right
+    # The transpose of a symmetric matrix is itself, in the order of LAPACK, so nothing is copied.
+    matrix = (gram(x) if x.shape[1] <= x.shape[0] else gram(x.T)).numpy().T
+    routines = scipy.linalg.get_lapack_funcs(("sytrd", "ormqr"), (matrix,))
+    # Both work fastest on blocks of 32 or 64 columns.
+    sytrd, ormqr, work = *routines, 64 * (max(*matrix.shape, *right.shape) + 65)
+    reflections, diagonal, beside, scales, _ = sytrd(matrix, lower=1, lwork=work, overwrite_a=1)
+    values, vectors = scipy.linalg.eigh_tridiagonal(diagonal, beside)
+    columns = right.numpy().copy()
+    # The reflections leave the first row alone; on the others they are those of a QR.
+    columns[1:], _, _ = ormqr("L", "T", reflections[1:, :-1], scales, columns[1:], work)
+    return torch.from_numpy(values).clamp(min=0), torch.from_numpy(vectors.T @ columns)
+
+
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the principal components of ``x`` ``[N, D]`` and their variances, largest first.
 
@@ -44,44 +72,3 @@ def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
         projected, loadings = centred @ vectors, vectors
     largest = loadings.gather(0, loadings.abs().argmax(0, keepdim=True))
     return torch.where(largest < 0, -projected, projected), values / max(len(x) - 1, 1)
-
-
-def within_class_covariance(sample: Sample) -> Tensor:
-    """Returns the covariance within classes ``[D, D]``, divided by N."""
-    residual = sample.class_means()[sample.labels].neg_().add_(sample.features)
-    return gram(residual).div_(len(residual))
-
-
-def shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
-    """Returns ``(1 − s) Σ + s tr(Σ)/D · I``."""
-    result = covariance * (1 - shrinkage)
-    result.diagonal().add_(shrinkage * covariance.diagonal().mean())
-    return result
-
-
-def discriminant_posterior(sample: Sample, covariance: Tensor | None = None) -> Tensor:
-    """Returns p(class | sample) ``[N, C]`` of Gaussian classes with one shared covariance.
-
-    Args:
-        sample: the samples; the class shares are the priors.
-        covariance: the shared covariance ``[D, D]``, positive definite; None for the identity.
-
-    Raises:
-        ValueError: for a covariance that is not positive definite.
-    """
-    # Moving the origin changes no posterior, and a centred one loses no digits to a large mean.
-    centre = sample.features.mean(0)
-    means = sample.class_means() - centre
-    weights = means.T if covariance is None else _solve(covariance, means.T)
-    offsets = sample.counts.log() - (means * weights.T).sum(1) / 2
-    return torch.softmax((sample.features - centre) @ weights + offsets, dim=1)
-
-
-def _solve(covariance: Tensor, right: Tensor) -> Tensor:
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if failed:
-        raise ValueError(
-            "the covariance within classes is singular, so that no discriminant exists; "
-            "drop constant features, or give every class more than one distinct sample."
-        )
-    return torch.cholesky_solve(right, factor)

@@ -5,11 +5,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from modelgif.transferability._checks import Features, Labels, checked
-from modelgif.transferability._linear import (
-    discriminant_posterior,
-    shrunk,
-    within_class_covariance,
-)
+from modelgif.transferability._spread import Spread, shrunk
 from modelgif.transferability.sfda import fisher_shrinkage
 
 Covariance = Literal["identity", "within"]
@@ -85,10 +81,10 @@ def etran_parts(
     sample = checked(features, labels)
     negative_energy = torch.logsumexp(sample.features, dim=1)
     lowest = negative_energy.topk(max(int(share * len(negative_energy)), 1), largest=False).values
-    within = None
+    spread, within = Spread.of(sample), None
     if covariance == "within":
-        within = within_class_covariance(sample)
+        within = spread.covariance()
         within = shrunk(within, fisher_shrinkage(within))
-    posterior = discriminant_posterior(sample, within)
+    posterior = spread.posterior(within)
     truth = posterior.gather(1, sample.labels[:, None])
     return EtranParts(float(lowest.mean()), float(truth.mean()))

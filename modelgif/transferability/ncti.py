@@ -7,12 +7,8 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked
-from modelgif.transferability._linear import (
-    discriminant_posterior,
-    principal_components,
-    shrunk,
-    within_class_covariance,
-)
+from modelgif.transferability._linear import principal_components
+from modelgif.transferability._spread import Spread, shrunk
 
 # Of the published program: components kept, and how many of them set the shrinkage.
 _COMPONENTS, _LEADING = 64, 32
@@ -78,8 +74,9 @@ def ncti_parts(features: Features, labels: Labels) -> NctiParts:
     if shrinkage == _LEAST_SHRINKAGE:
         # There the authors' program turns to a solver without shrinkage.
         shrinkage = 0.0
-    within = within_class_covariance(sample)
-    posterior = discriminant_posterior(sample, shrunk(within, shrinkage))
+    spread = Spread.of(sample)
+    within = spread.covariance()
+    posterior = spread.posterior(shrunk(within, shrinkage))
     classes = [posterior[sample.labels == c] for c in range(sample.n_classes)]
     return NctiParts(
         geometry=float(_nuclear_norm(_fisher_space(sample, within, shrinkage))),

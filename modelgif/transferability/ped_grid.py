@@ -29,8 +29,8 @@ def ped_grid(
     What the parameters do not change is computed once. With `logme` itself as the score nothing
     of the size of the features is touched again: the descent leaves the features about their
     class means as they are, so that one eigendecomposition serves the whole grid. That is done
-    while a point is cheaper so, for C³ < min(N, D)²; otherwise, and for any other score, the score
-    is computed anew from the moved features of every point.
+    while a point is cheaper so, for 4 C³ < min(N, D)²; otherwise, and for any other score, the
+    score is computed anew from the moved features of every point.
 
     Args:
         features: as `ped_features`.
@@ -48,7 +48,7 @@ def ped_grid(
         ValueError: as `ped`.
     """
     state = ped_state(features, labels, general=general, floor=floor)
-    few_classes = state.sample.n_classes**3 < min(state.sample.features.shape) ** 2
+    few_classes = 4 * state.sample.n_classes**3 < min(state.sample.features.shape) ** 2
     spectrum = MeansSpectrum.of(state.sample) if score is logme and few_classes else None
     result = np.empty((len(n_sigma), len(dt)))
     for row, sigma in enumerate(n_sigma):

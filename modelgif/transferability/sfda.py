@@ -6,11 +6,7 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
-from modelgif.transferability._linear import (
-    discriminant_posterior,
-    shrunk,
-    within_class_covariance,
-)
+from modelgif.transferability._spread import Spread, shrunk
 
 # Of the published program: e^(−5 λ_max), never below 1e-10.
 _SHRINKAGE_RATE, _LEAST_SHRINKAGE = 5.0, 1e-10
@@ -36,17 +32,16 @@ def sfda(features: Features, labels: Labels) -> float:
         ValueError: for constant features, and as every score for inputs of a wrong form.
     """
     sample = checked(features, labels)
-    covariance = within_class_covariance(sample)
+    spread = Spread.of(sample)
+    covariance = spread.covariance()
     shrinkage = fisher_shrinkage(covariance)
-    posterior = discriminant_posterior(sample, shrunk(covariance, shrinkage))
+    posterior = spread.posterior(shrunk(covariance, shrinkage))
     # A second softmax softens the confidence, so that no sample escapes mixing.
     confidence = torch.softmax(posterior, dim=1).gather(1, sample.labels[:, None])
-    means = sample.class_means()
-    others = (means.sum(0) - means) / (sample.n_classes - 1)
-    mixed = others[sample.labels].lerp_(sample.features, confidence)
-    challenged = sample._replace(features=mixed)
-    covariance = shrunk(within_class_covariance(challenged), shrinkage)
-    posterior = discriminant_posterior(challenged, covariance)
+    others = (spread.means.sum(0) - spread.means) / (sample.n_classes - 1)
+    mixed = torch.index_select(others, 0, sample.labels, out=spread.residual)
+    spread = Spread.of(sample._replace(features=mixed.lerp_(sample.features, confidence)))
+    posterior = spread.posterior(shrunk(spread.covariance(), shrinkage))
     score = float(posterior.gather(1, sample.labels[:, None]).mean())
     return saturating(score, 1.0, "SFDA")
 
