@@ -1,103 +1,125 @@
-"""Stage 3: distances to the victim, verdicts, and how well each attack is told apart."""
+"""Stage 3: scores of all models, verdicts, and how well each attack is told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
-from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.extract_fields import choose_references
-from intellectual_property_protection.measure import (
-    attack_measurements,
-    suspect_measurements,
+from intellectual_property_protection.bench import ZERO_CELLS
+from intellectual_property_protection.cast import cast_of
+from intellectual_property_protection.comparison import (
+    Comparison,
+    Comparisons,
+    read_comparison,
+    side_by_side,
 )
-from intellectual_property_protection.tables import FIELDS, LABELS, attack_table, suspect_table
-from intellectual_property_protection.train import checkpoint_path
-from intellectual_property_protection.zoo import Member, roster
-from modelgif.distance import distance_per_reference, pairwise_distances, zero_cells
-from modelgif.experiment.data import load_data
+from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.extract_fields import (
+    candidates_path,
+    comparison_path,
+    field_path,
+)
+from intellectual_property_protection.judge import honest_measurements, suspect_measurements
+from intellectual_property_protection.member import Member
+from intellectual_property_protection.score_name import (
+    ScoreName,
+    judging_scores,
+    main_score,
+    score_names,
+)
+from intellectual_property_protection.scores import Scores
+from intellectual_property_protection.tables import all_tables
+from intellectual_property_protection.zoo import roster
+from modelgif.distance import pairwise_distances
 from modelgif.experiment.measurement import Measurement, to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.experiment.table import to_markdown, write_csv, write_workbook
-from modelgif.loading import load_model
-from modelgif.methods import label_agreement
+from modelgif.reference_file import read_references
 from modelgif.store import FieldStore, check_comparable
 
 
 def evaluate(run: Run[IPPConfig]) -> None:
-    """Writes ``distances.csv``, ``records.csv`` and ``results.xlsx``, and prints the tables."""
-    members = roster(run.config)
-    stores = {m.name: FieldStore(run.folder / "fields" / f"{m.name}.h5") for m in members}
-    matrix = _all_distances(stores)
+    """Writes all distances and scores, ``records.csv`` and ``results.xlsx``, and prints tables."""
+    config = run.config
+    members = roster(config)
+    matrix = _all_distances(run, members)
     write_csv(run.folder / "distances.csv", matrix)
-    found = {FIELDS: _by_fields(stores), LABELS: _by_labels(run, members)}
-    for measurements in found.values():
-        distance = {m.subject: m.value for m in measurements if m.quantity == "distance_to_victim"}
-        measurements += suspect_measurements(members, distance)
-        measurements += attack_measurements(members, distance)
-    for store in stores.values():
-        store.close()
+    found: dict[str, list[Measurement]] = {}
+    for method, measurements in _measured(run, members):
+        found.setdefault(method, []).extend(measurements)
     path = run.folder / "records.csv"
     write_records(path, to_records(run, found))
 
     records = read_records(path)
     zoo = pd.read_csv(run.folder / "zoo" / "roster.csv")
-    suspects = suspect_table(zoo, records, level=run.config.level)
-    attacks = attack_table(records)
+    tables = all_tables(config, zoo, records)
     conditions = pd.json_normalize(run.conditions()).T.reset_index(names="condition")
+    sheets = {"distances": matrix, "roster": zoo, "records": records}
     write_workbook(
-        run.folder / "results.xlsx",
-        {
-            "suspects": suspects,
-            "attacks": attacks,
-            "distances": matrix,
-            "roster": zoo,
-            "records": records,
-            "conditions": conditions.astype(str),
-        },
+        run.folder / "results.xlsx", tables | sheets | {"conditions": conditions.astype(str)}
     )
-    print(to_markdown(suspects, digits=3), to_markdown(attacks, digits=2), sep="\n")
+    for name in ("suspects", "attacks", "honest"):
+        print(to_markdown(tables[name], digits=3))
 
 
-def _all_distances(stores: Mapping[str, FieldStore]) -> pd.DataFrame:
-    """Distances of all pairs, one row and one column a model."""
-    check_comparable(list(stores.values()))
-    matrix = pairwise_distances(list(stores.values()), names=list(stores))
-    frame = pd.DataFrame(matrix.numpy(), columns=pd.Index(list(stores)))
-    frame.insert(0, "model", list(stores))
+def _all_distances(run: Run[IPPConfig], members: Sequence[Member]) -> pd.DataFrame:
+    """Distances of all pairs at the shown references, one row and one column a model."""
+    names = [member.name for member in members]
+    stores = [FieldStore(field_path(run, member)) for member in members]
+    try:
+        check_comparable(stores)
+        matrix = pairwise_distances(stores, names=names)
+    finally:
+        for store in stores:
+            store.close()
+    frame = pd.DataFrame(matrix.numpy(), columns=pd.Index(names))
+    frame.insert(0, "model", names)
     return frame
 
 
-def _by_fields(stores: Mapping[str, FieldStore]) -> list[Measurement]:
-    victim, *others = stores
-    found = []
-    for name in others:
-        each = distance_per_reference(stores[victim], stores[name])
-        half_width = 1.96 * each.std().item() / len(each) ** 0.5
-        value = each.mean().item()
-        found.append(Measurement(name, "distance_to_victim", value, len(each), half_width))
-    found += [
-        Measurement(name, "zero_cells", zero_cells(store), store.shape[0] * store.shape[1])
-        for name, store in stores.items()
-    ]
-    return found
-
-
-def _by_labels(run: Run[IPPConfig], members: Sequence[Member]) -> list[Measurement]:
-    data = load_data(**run.config.data.model_dump())
-    images = choose_references(run.config, data).images
-    models = {m.name: load_model(f"file:{checkpoint_path(run, m)}") for m in members}
-    labels = {name: label_agreement.describe(model, images) for name, model in models.items()}
-    victim, *others = labels
-    return [
-        Measurement(
-            name,
-            "distance_to_victim",
-            label_agreement.compare(labels[victim], labels[name]),
-            len(images),
+def _measured(
+    run: Run[IPPConfig], members: Sequence[Member]
+) -> Iterator[tuple[str, list[Measurement]]]:
+    """Gives measurements by the name of a score, of a combination, or of the zoo."""
+    config, evaluation = run.config, run.config.evaluation
+    cast = cast_of(members, folds=evaluation.folds, seed=config.seed)
+    each = [read_comparison(comparison_path(run, member)) for member in cast.members]
+    scores = Scores(_comparisons(run, each), cast, config.references, evaluation)
+    judging = judging_scores(config.references, evaluation)
+    plain = [str(ScoreName(name, config.references.sources[0])) for name in evaluation.means]
+    write_csv(run.folder / "scores.csv", _wide(scores))
+    yield from scores.distances([*plain, *judging])
+    yield from scores.attacks(np.random.default_rng(derive_seed(config.seed, "resamples")))
+    yield from scores.curves()
+    for name in judging:
+        parts = scores.parts[name]
+        generator = seeded_generator(config.seed, "resamples", name)
+        suspects = suspect_measurements(
+            cast, parts, evaluation, level=config.level, generator=generator
         )
-        for name in others
+        yield name, suspects
+        yield name, honest_measurements(cast, parts, evaluation, level=config.level)
+    zero_cells = [
+        Measurement(name, ZERO_CELLS, one.wholes[ZERO_CELLS], len(one.means[evaluation.means[0]]))
+        for name, one in zip(cast.names, each, strict=True)
     ]
+    yield str(main_score(config.references, evaluation)), zero_cells
+
+
+def _wide(scores: Scores) -> pd.DataFrame:
+    """Every score of every model, one row a model and one column a score."""
+    columns = {name: score.own for name, score in scores.all().items()}
+    return pd.DataFrame({"model": scores.cast.names} | columns)
+
+
+def _comparisons(run: Run[IPPConfig], each: Sequence[Comparison]) -> Comparisons:
+    config = run.config
+    names = score_names(config.references, config.evaluation)
+    means = config.evaluation.means
+    wholes = [str(name) for name in names if name.method not in means]
+    return side_by_side(each, read_references(candidates_path(run)).ids, means, wholes)
 
 
 if __name__ == "__main__":

@@ -1,51 +1,115 @@
-"""Stage 2: chooses the references and extracts every model's field at them."""
+"""Stage 2: makes the candidates, and compares every model with the victim at them.
 
+Fields are large: kept are the victim's at all candidates, and everybody's at the references that
+figures show. Of the others, only the distances are kept.
+"""
+
+import json
 from functools import lru_cache, partial
+from pathlib import Path
 
+from torch import Tensor
+
+from intellectual_property_protection.bench import Bench
+from intellectual_property_protection.comparison import (
+    digest,
+    read_comparison,
+    write_comparison,
+)
 from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.references import first_of, make_candidates
 from intellectual_property_protection.train import checkpoint_path
 from intellectual_property_protection.zoo import Member, roster
-from modelgif.experiment.data import ImageData, load_data
+from modelgif.checkpoint import weights_sha256
+from modelgif.experiment.data import load_data
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.seeding import resolve_device, seeded_generator
+from modelgif.experiment.seeding import resolve_device
 from modelgif.extract import extract
-from modelgif.reference import References, cutmix, random_references
+from modelgif.files import write_text
+from modelgif.loading import load_model
+from modelgif.preprocessing import Preprocessed
+from modelgif.reference import References
+from modelgif.reference_file import read_references, write_references
 
 
-def choose_references(config: IPPConfig, data: ImageData) -> References:
-    """Returns the references: test images, which no model has learnt, as they are or mixed."""
-    ids = [f"test/{row}" for row in range(len(data.test_images))]
-    drawn = random_references(
-        data.test_images,
-        ids,
-        config.references.count,
-        generator=seeded_generator(config.seed, "references"),
-    )
-    if config.references.selection == "random":
-        return drawn
-    mixed = cutmix(drawn.images, generator=seeded_generator(config.seed, "cutmix"))
-    return References(mixed, tuple(f"cutmix/{name}" for name in drawn.ids))
+def candidates_path(run: Run[IPPConfig]) -> Path:
+    """Returns where the candidates are."""
+    return run.folder / "references.safetensors"
+
+
+def comparison_path(run: Run[IPPConfig], member: Member) -> Path:
+    """Returns where the member's comparison with the victim is."""
+    return run.folder / "comparisons" / f"{member.name}.h5"
+
+
+def field_path(run: Run[IPPConfig], member: Member) -> Path:
+    """Returns where the member's field at the shown references is."""
+    return run.folder / "fields" / f"{member.name}.h5"
 
 
 def extract_fields(run: Run[IPPConfig]) -> None:
-    """Extracts the field of every member of the zoo that has no field store yet."""
-    workers = workers_on(resolve_device(run.config.device))
-    extract_one = partial(_extract, run)
-    for_each(extract_one, roster(run.config), title="extract", unit="model", workers=workers)
+    """Compares with the victim every member of the zoo that has no valid comparison yet."""
+    config = run.config
+    victim, *others = roster(config)
+    device = resolve_device(config.device)
+    candidates = _made_candidates(run, victim)
+    _extract(run, victim, candidates, _victims_field(run, victim).parent)
+    for_each(
+        partial(_compare, run, victim),
+        [victim, *others],
+        title="compare",
+        unit="model",
+        workers=workers_on(device),
+    )
 
 
-def _extract(run: Run[IPPConfig], member: Member) -> None:
-    config, field = run.config, run.config.field
-    data = _data(run)
+def _compare(run: Run[IPPConfig], victim: Member, member: Member) -> None:
+    """Extracts the member's field at the shown references and compares it at all candidates."""
+    bench, references = _bench(run, victim), run.config.references
+    shown = first_of(bench.candidates, references.sources[0], references.count)
+    _extract(run, member, shown, field_path(run, member).parent)
+    if member != victim:
+        path = comparison_path(run, member)
+        found = read_comparison(path)
+        before = dict(found.made_from)
+        same_labels = member.label_set == victim.label_set
+        bench.compare(_model(run, member), found, same_labels=same_labels)
+        if found.made_from != before:
+            write_comparison(path, found)
+
+
+def _made_candidates(run: Run[IPPConfig], victim: Member) -> References:
+    """Returns the candidates, made when they are not there or were made with another victim.
+
+    Beside them is noted what they were made from: another device may make others of the same.
+    """
+    config, path = run.config, candidates_path(run)
+    model, note = _model(run, victim), path.with_suffix(".json")
+    settings = config.model_dump(mode="json", include={"seed", "data", "references"})
+    made_from = {"made_from": digest(weights_sha256(model), settings)}
+    try:
+        if json.loads(note.read_text(encoding="utf-8")) == made_from:
+            return read_references(path)
+    except (OSError, ValueError):
+        pass  # not made yet, or damaged
+    data = load_data(**config.data.model_dump())
+    candidates = make_candidates(config.references, data, model, seed=config.seed)
+    write_references(path, candidates)
+    write_text(note, json.dumps(made_from) + "\n")
+    return candidates
+
+
+def _extract(run: Run[IPPConfig], member: Member, references: References, folder: Path) -> None:
+    field = run.config.field
     done = extract(
         {member.name: f"file:{checkpoint_path(run, member)}"},
-        choose_references(config, data),
-        run.folder / "fields",
+        references,
+        folder,
         target=field.target,
-        baseline=data.mean if field.baseline == "mean" else field.baseline,
+        baseline=_baseline(run),
         **field.options(),
-        device=resolve_device(config.device),
+        device=resolve_device(run.config.device),
         config_sha256=run.label.rsplit("-", 1)[-1],
         progress=False,
     )
@@ -53,9 +117,33 @@ def _extract(run: Run[IPPConfig], member: Member) -> None:
 
 
 @lru_cache(maxsize=1)
-def _data(run: Run[IPPConfig]) -> ImageData:
+def _bench(run: Run[IPPConfig], victim: Member) -> Bench:
+    """Made once a process, however many models it compares."""
+    return Bench(
+        run.config,
+        read_references(candidates_path(run)),
+        _baseline(run),
+        _model(run, victim),
+        _victims_field(run, victim),
+    )
+
+
+@lru_cache(maxsize=1)
+def _baseline(run: Run[IPPConfig]) -> float | Tensor:
     """Read once a process, however many fields it extracts."""
-    return load_data(**run.config.data.model_dump())
+    baseline = run.config.field.baseline
+    return load_data(**run.config.data.model_dump()).mean if baseline == "mean" else baseline
+
+
+def _model(run: Run[IPPConfig], member: Member) -> Preprocessed:
+    dtype = run.config.field.options()["dtype"]
+    device = resolve_device(run.config.device)
+    return load_model(f"file:{checkpoint_path(run, member)}", device=device, dtype=dtype)
+
+
+def _victims_field(run: Run[IPPConfig], victim: Member) -> Path:
+    """Where the victim's field at all candidates is."""
+    return run.folder / "fields" / "candidates" / f"{victim.name}.h5"
 
 
 if __name__ == "__main__":

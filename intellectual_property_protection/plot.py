@@ -1,10 +1,18 @@
-"""Stage 4: draws the heat map, the similarity tree, the distances by role and the ROC curves."""
+"""Stage 4: draws the heat map, the tree, distances by role, ROC curves and the learning curve."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from intellectual_property_protection.cast import Cast
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.tables import measured
-from intellectual_property_protection.zoo import Member, roster
+from intellectual_property_protection.member import Member
+from intellectual_property_protection.score_name import main_score
+from intellectual_property_protection.tables import curve_table, measured
+from intellectual_property_protection.zoo import roster
 from modelgif.experiment.figure import (
     distributions,
     heat_map,
@@ -15,34 +23,129 @@ from modelgif.experiment.figure import (
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 
+# What attacks have in common, so that figures need few colours.
+_FAMILIES = {
+    "finetune": "fine-tuned",
+    "prune": "pruned",
+    "fine_prune": "pruned",
+    "extract": "extracted",
+    "transfer": "transferred",
+}
+
 
 def plot(run: Run[IPPConfig]) -> None:
     """Draws every figure from the files of the evaluation."""
-    members = roster(run.config)
+    config = run.config
+    members = roster(config)
     names, groups = [m.name for m in members], [_group(m) for m in members]
     matrix = pd.read_csv(run.folder / "distances.csv", index_col="model").loc[names, names]
     figures = run.folder / "figures"
     save_figure(heat_map(matrix, names, groups=groups), figures / "heat_map.png")
     save_figure(similarity_tree(matrix, names, groups=groups), figures / "similarity_tree.png")
 
-    distance = measured(read_records(run.folder / "records.csv"), "distance_to_victim")
+    records = read_records(run.folder / "records.csv")
+    main = main_score(config.references, config.evaluation)
+    distance = measured(records, "distance_to_victim", str(main))
     by_kind: dict[str, list[float]] = {}
-    by_group: dict[str, list[float]] = {}
-    for member in members[1:]:
-        kind = f"{_group(member)}, {member.short_architecture}"
+    for member in sorted(members[1:], key=lambda m: (m.short_architecture, m.is_derived)):
+        kind = f"{_label(member)}, {member.short_architecture}"
         by_kind.setdefault(kind, []).append(distance[member.name])
-        by_group.setdefault(_group(member), []).append(distance[member.name])
     save_figure(distributions(by_kind), figures / "distances.png")
-    independent = by_group.pop("independent")
-    curves = {group: (derived, independent) for group, derived in by_group.items()}
-    save_figure(roc(curves), figures / "roc.png")
+    save_figure(roc(_sides(members, distance)), figures / "roc.png")
+    lines = {
+        (row.pop("attack"), _words(score)): pd.Series(row)
+        for row in curve_table(records).to_dict("records")
+        if (score := str(row.pop("score"))).split("/")[0] == str(main)
+    }
+    save_figure(curve_figure(lines), figures / "curve.png")
+
+
+def _sides(
+    members: Sequence[Member], distance: Mapping[str, float]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Distances of each attack's models, and of the honest ones that they are told from."""
+    cast = Cast(members[0], tuple(members[1:]), np.full(len(members) - 1, -1))
+    sides = {}
+    for attack, models in cast.attacks.items():
+        alike = np.flatnonzero(cast.alike(models, cast.honest, "pooled").any(0))
+        far = [cast.honest[row] for row in alike]
+        if far:
+            sides[attack] = (
+                [distance[cast.names[i]] for i in models],
+                [distance[cast.names[i]] for i in far],
+            )
+    return sides
+
+
+def curve_figure(lines: Mapping[tuple[str, str], pd.Series]) -> Figure:
+    """Returns one panel an attack: a curve a choice of references, over their number.
+
+    Args:
+        lines: AUC by number of references, by attack and choice; numbers are the index, as text.
+    """
+    attacks = list(dict.fromkeys(attack for attack, _ in lines))
+    choices = list(dict.fromkeys(choice for _, choice in lines))
+    n_columns = min(4, len(attacks))
+    n_rows = -(-len(attacks) // n_columns)
+    figure = Figure(figsize=(3.1 * n_columns, 2.5 * n_rows + 0.6), layout="constrained")
+    colours = dict(zip(choices, ("#0072B2", "#D55E00", "#009E73", "#882255"), strict=False))
+    handles = {}
+    for position, attack in enumerate(attacks):
+        axes = figure.add_subplot(n_rows, n_columns, position + 1)
+        axes.set_title(attack.replace("_", " "), fontsize=10)
+        for choice in choices:
+            values = lines.get((attack, choice))
+            if values is not None:
+                known = values.dropna()
+                sizes = [int(size) for size in known.index]
+                (handles[choice],) = axes.plot(
+                    sizes, known, marker="o", markersize=3, color=colours[choice]
+                )
+                axes.set_xscale("log", base=2)
+                axes.xaxis.set_major_locator(FixedLocator(sizes))
+                axes.xaxis.set_minor_locator(NullLocator())
+                axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.axhline(0.5, color="#BBBBBB", linewidth=0.8)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("references", fontsize=10)
+    figure.supylabel("AUC, same architecture", fontsize=10)
+    place = {"loc": "outside upper center", "ncols": len(handles), "frameon": False}
+    figure.legend(list(handles.values()), list(handles), fontsize=9, **place)
+    return figure
+
+
+def _words(score: str) -> str:
+    """How references are chosen, in words."""
+    _, _, ranking = score.partition("/")
+    return {
+        "": "as drawn",
+        "independents": "far from independents",
+        "surrogates": "near to surrogates",
+        "gap": "by gap",
+    }[ranking]
 
 
 def _group(member: Member) -> str:
-    """What a reader of a figure tells models by; honest suspects are independent models."""
-    if member.role == "victim":
-        return "victim"
-    return member.attack if member.is_derived else "independent"
+    """What a reader of a crowded figure tells models by; honest suspects are independent models."""
+    if member.role in ("victim", "surrogate"):
+        return member.role
+    if not member.is_derived:
+        return _label(member)
+    return next(f for stem, f in _FAMILIES.items() if member.attack.startswith(stem))
+
+
+def _label(member: Member) -> str:
+    """What a reader tells models by where there is room for every attack."""
+    if member.role == "surrogate":
+        return "surrogate"
+    if member.is_derived:
+        return member.attack
+    if member.data == "victim":
+        return "independent, victim's data"
+    if member.label_set != "source":
+        return f"independent, {member.label_set} labels"
+    return "independent" if member.training == "standard" else "independent, adversarial"
 
 
 if __name__ == "__main__":

@@ -4,26 +4,31 @@ Run after the stages: ``python -m intellectual_property_protection.publish confi
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.tables import attack_table, suspect_table, verdict_table
+from intellectual_property_protection.published_table import published_table
+from intellectual_property_protection.tables import all_tables, suspect_table, verdict_table
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent
-PICTURES = ("distances", "similarity_tree", "heat_map")
+PICTURES = ("distances", "similarity_tree", "heat_map", "curve")
+# The configuration whose suspects the project's first page shows.
+DEMO = "demo"
 
 
 def publish(run: Run[IPPConfig]) -> None:
-    """Copies records and pictures, and fills the tables of both READMEs.
+    """Copies records and pictures, and fills the tables of the READMEs.
 
     Records are kept by seed, and the table of verdicts counts those of all seeds; every other table
-    is that of this run.
+    is that of this run. The demo's tables have the plain names of sections, those of another
+    configuration begin with its name: ``small attacks``.
     """
     seeds = HERE / "results" / run.name
     results = seeds / f"seed{run.config.seed}"
@@ -35,22 +40,52 @@ def publish(run: Run[IPPConfig]) -> None:
             run.folder / "figures" / f"{picture}.png",
             HERE.parent / "assets" / f"{run.name}_{picture}.png",
         )
-    by_seed = {
-        folder: suspect_table(
+    records = read_records(results / "records.csv")
+    tables = all_tables(run.config, pd.read_csv(results / "roster.csv"), records)
+    by_seed = [
+        suspect_table(
+            run.config,
             pd.read_csv(folder / "roster.csv"),
             read_records(folder / "records.csv"),
-            level=run.config.level,
         )
         for folder in sorted(seeds.glob("seed*"))
+    ]
+    sections = {
+        "conditions": conditions_line(run),
+        "suspects": to_markdown(tables["suspects"], digits=3),
+        "attacks": to_markdown(tables["attacks"], digits=2),
+        "verdicts": to_markdown(verdict_table(by_seed)),
+        "honest": to_markdown(tables["honest"]),
+        "goal": to_markdown(tables["goal"].head(10), digits=2),
+        "methods": to_markdown(plain_scores(tables["methods"]), digits=2),
+        "paper": to_markdown(tables["paper"], digits=2),
+        "authors": to_markdown(published_table(), digits=2),
     }
-    suspects = to_markdown(by_seed[results], digits=3)
-    for readme in (HERE.parent / "README.md", HERE / "README.md"):
-        replace_section(readme, "suspects", suspects)
-        replace_section(readme, "conditions", conditions_line(run))
-    attacks = attack_table(read_records(results / "records.csv"))
-    replace_section(HERE / "README.md", "attacks", to_markdown(attacks, digits=2))
-    verdicts = to_markdown(verdict_table(list(by_seed.values())))
-    replace_section(HERE / "README.md", "verdicts", verdicts)
+    if run.name == DEMO:
+        _fill(HERE.parent / "README.md", sections)
+        _fill(HERE / "README.md", sections)
+    else:
+        _fill(HERE / "README.md", {f"{run.name} {name}": of for name, of in sections.items()})
+
+
+def plain_scores(methods: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of a table of methods whose references are as drawn, and combinations."""
+    drawn = ["/" not in name for name in methods["score"]]
+    return methods.loc[drawn].drop(columns="leaks").reset_index(drop=True)
+
+
+def _fill(page: Path, sections: Mapping[str, str]) -> None:
+    """Fills those of `sections` that the page has.
+
+    Raises:
+        ValueError: when it has none of them.
+    """
+    text = page.read_text(encoding="utf-8")
+    there = [name for name in sections if f"<!-- begin {name} -->" in text]
+    if not there:
+        raise ValueError(f"{page} has no section for {', '.join(sections)}.")
+    for name in there:
+        replace_section(page, name, sections[name])
 
 
 if __name__ == "__main__":
