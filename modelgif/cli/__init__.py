@@ -1,0 +1,1 @@
+"""The command ``modelgif``: one file a verb."""

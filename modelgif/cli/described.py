@@ -1,0 +1,105 @@
+"""What the verbs that compare models have in common: every model described at the references."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from modelgif.cli.options import Settings
+from modelgif.cli.printing import model_names
+from modelgif.methods import label_agreement
+from modelgif.output import scores
+from modelgif.preprocessing import Preprocessed
+from modelgif.reference import References
+from modelgif.stream import StreamedDistances, stream_distances
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Models described at the same references.
+
+    Attributes:
+        references: where.
+        fields: distances of their fields, and of each reference to the first model.
+        labels: the class ``[N]`` that each model gives the references, by name.
+        n_classes: how many classes each tells apart.
+        kinds: two models of one architecture have the same text here, see `architecture_of`.
+        notes: what a reader must know, such as that references were resampled.
+    """
+
+    references: References
+    fields: StreamedDistances
+    labels: dict[str, Tensor]
+    n_classes: dict[str, int]
+    kinds: dict[str, str]
+    notes: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The models, the one the others are compared with first."""
+        return list(self.labels)
+
+    def field_distances(self, name: str) -> Tensor:
+        """Returns the distance to the first model at each reference, ``[N]``."""
+        assert self.fields.per_reference is not None
+        return self.fields.per_reference[self.names.index(name)]
+
+    def label_distances(self, name: str) -> Tensor:
+        """Returns 1 where the first model predicts another class, ``[N]``, or NaN throughout.
+
+        NaN is for a model that tells apart another number of classes, whose labels mean others.
+        """
+        first = self.names[0]
+        if self.n_classes[name] != self.n_classes[first]:
+            return torch.full((len(self.references),), torch.nan, dtype=torch.float64)
+        return label_agreement.per_reference(self.labels[first], self.labels[name])
+
+
+def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = True) -> Described:
+    """Returns the models at `addresses`, described at the references of `settings`."""
+    references = settings.find_references()
+    names = model_names(addresses)
+    labels, n_classes, kinds, notes = {}, {}, {}, []
+    for name, address in zip(names, tqdm(addresses, "labels", disable=not progress), strict=True):
+        model = settings.load(address)
+        kinds[name] = architecture_of(model)
+        labels[name] = label_agreement.describe(model, references.images)
+        n_classes[name] = count_classes(model, references.images[:1])
+        if done := model.resampling(*references.images.shape[-2:]):
+            notes.append(f"{name}: references of {done}.")
+    fields = stream_distances(
+        {name: partial(settings.load, a) for name, a in zip(names, addresses, strict=True)},
+        references,
+        against=names[0],
+        progress=progress,
+        **settings.field_options(references),
+    )
+    for name, count in zip(names, fields.zero_cells.tolist(), strict=True):
+        if count:
+            notes.append(
+                f"{name}: {count} of {len(references) * settings.steps} cells of the field are "
+                "zero, and say nothing about its function."
+            )
+    return Described(references, fields, labels, n_classes, kinds, notes)
+
+
+@torch.no_grad()
+def count_classes(model: Preprocessed, image: Tensor) -> int:
+    """Returns how many scores a classifier gives for an image ``[1, C, H, W]``."""
+    like = next(model.parameters(), image)
+    return scores(model(image.to(like)), 1).shape[1]
+
+
+def architecture_of(model: Preprocessed) -> str:
+    """Returns the network's class and a digest of its weights' names and shapes.
+
+    Two models with the same text have the same architecture, whatever their files say.
+    """
+    shapes = [(name, list(w.shape)) for name, w in sorted(model.network.state_dict().items())]
+    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:8]
+    return f"{type(model.network).__name__}-{digest}"

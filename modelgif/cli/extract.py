@@ -1,0 +1,53 @@
+"""``modelgif extract``: describe models once, to compare them later."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from modelgif.cli.options import Settings, describing
+from modelgif.cli.printing import model_names, print_result
+from modelgif.extract import extract as extract_fields
+from modelgif.reference_file import write_references
+
+
+@click.command(
+    epilog="""\b
+    modelgif extract mine.safetensors theirs.safetensors --references photos --size 64 -o fields
+    modelgif distance fields/*.h5"""
+)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of the field stores, made when missing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@describing
+def extract(models: tuple[str, ...], folder: Path, as_json: bool, *, settings: Settings) -> None:
+    """Write the gradient field of each MODEL to a folder, one HDF5 file a model.
+
+    What is there already, and was made with the same weights and settings, is not made again. The
+    references are written beside the fields as references.safetensors.
+    """
+    references = settings.find_references()
+    names = model_names(models)
+    write_references(folder / "references.safetensors", references)
+    options = settings.field_options(references)
+    done = extract_fields(
+        {name: partial(settings.load, a) for name, a in zip(names, models, strict=True)},
+        references,
+        folder,
+        **options,
+    )
+    rows = [
+        {"model": address, "field": str(folder / f"{name}.h5"), "made": name not in done.skipped}
+        for name, address in zip(names, models, strict=True)
+        if name in done.stores
+    ]
+    print_result({"fields": pd.DataFrame(rows)}, as_json=as_json)
+    done.raise_for_failures()

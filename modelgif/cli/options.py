@@ -1,0 +1,193 @@
+"""Options that several verbs share: which references, how fields are computed, where to."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import torch
+
+from modelgif.address import SCHEMES
+from modelgif.cli.references import find_references
+from modelgif.experiment.seeding import resolve_device
+from modelgif.loading import load_model
+from modelgif.preprocessing import Preprocessed
+from modelgif.reference import References
+from modelgif.trust import TRUSTED
+
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are described, as the options of the command line say.
+
+    Attributes:
+        references: where they come from, see `modelgif.cli.references.find_references`.
+        count: how many references at most.
+        size: pixels per side, or None.
+        channels: 1 or 3, or None for the images' own.
+        seed: of the draw of references.
+        steps: nodes on the path.
+        baseline: the start of the path, one number for every pixel or ``mean``, the mean of the
+            references per channel.
+        target: what is differentiated.
+        device: where.
+        precision: in which.
+        download: whether trained weights may be fetched.
+        trust: what may run code, beside `modelgif.trust.TRUSTED`.
+    """
+
+    references: str
+    count: int
+    size: int | None
+    channels: int | None
+    seed: int
+    steps: int
+    baseline: str
+    target: str
+    device: str
+    precision: Literal["float32", "float64"]
+    download: bool
+    trust: tuple[str, ...]
+
+    def find_references(self) -> References:
+        """Returns the references."""
+        return find_references(
+            self.references,
+            count=self.count,
+            size=self.size,
+            channels=self.channels,
+            seed=self.seed,
+        )
+
+    def load(self, address: str) -> Preprocessed:
+        """Returns the model at an address, see `as_address`."""
+        return load_model(
+            as_address(address),
+            device=resolve_device(self.device),
+            dtype=self._dtype,
+            download=self.download,
+            trust=(*TRUSTED, *self.trust),
+        )
+
+    def field_options(self, references: References) -> dict[str, Any]:
+        """Returns the arguments of `modelgif.field.gradient_field`."""
+        mean = references.images.double().mean((0, 2, 3), keepdim=True).float()
+        return {
+            "target": self.target,
+            "baseline": mean if self.baseline == "mean" else float(self.baseline),
+            "n_steps": self.steps,
+            "device": resolve_device(self.device),
+            "dtype": self._dtype,
+        }
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(torch, self.precision)
+
+
+def as_address(text: str) -> str:
+    """Returns an address for what a user typed: an address, or the path of a checkpoint."""
+    scheme, colon, _ = text.partition(":")
+    if colon and scheme in SCHEMES:
+        return text
+    return f"file:{text}" if Path(text.partition("?")[0]).suffix else text
+
+
+LOADING = [
+    click.option("--download", is_flag=True, help="Let libraries fetch missing trained weights."),
+    click.option(
+        "--trust",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Let code of this origin run: a module that cards may call, hub:OWNER/REPO, or an "
+        "export: address as typed.",
+    ),
+]
+
+
+def with_options(options: Sequence[Option]) -> Option:
+    """Returns a decorator that adds `options`, shown in their order."""
+    return lambda verb: functools.reduce(lambda done, option: option(done), options[::-1], verb)
+
+
+def describing(verb: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of `Settings` to a verb, which takes them as `settings`."""
+    names = [entry.name for entry in fields(Settings)]
+
+    @functools.wraps(verb)
+    def with_settings(**options: Any) -> None:
+        chosen = {name: options.pop(name) for name in names}
+        verb(settings=Settings(**chosen), **options)
+
+    return with_options(_OPTIONS)(with_settings)
+
+
+def _checked_baseline(_context: object, _parameter: object, value: str) -> str:
+    if value != "mean":
+        try:
+            float(value)
+        except ValueError:
+            raise click.BadParameter(f"expected a number or mean, got {value!r}.") from None
+    return value
+
+
+_OPTIONS = [
+    click.option(
+        "--references",
+        metavar="SOURCE",
+        required=True,
+        help="Where models are described: a folder of images, a .safetensors file of references, "
+        "or digits, photos, fashion_mnist.",
+    ),
+    click.option(
+        "-n",
+        "--count",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="How many references at most.",
+    ),
+    click.option(
+        "--size", type=click.IntRange(min=1), help="Pixels per side; a folder of images needs it."
+    ),
+    click.option(
+        "--channels", type=click.IntRange(1, 3), help="1 (grey) or 3; the images' own by default."
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the references' draw."),
+    click.option(
+        "--steps",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        help="Nodes on the path to each reference; 20 move distances by a few thousandths.",
+    ),
+    click.option(
+        "--baseline",
+        default="mean",
+        show_default=True,
+        callback=_checked_baseline,
+        help="Where paths start: mean (of the references, per channel) or one number.",
+    ),
+    click.option(
+        "--target", default="predicted_class", show_default=True, help="What is differentiated."
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="auto is CUDA where there is a device.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "float64"]),
+        default="float32",
+        show_default=True,
+        help="Of the computation.",
+    ),
+    *LOADING,
+]
