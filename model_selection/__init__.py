@@ -1,0 +1,1 @@
+"""Which pretrained model should be fine-tuned on my data, and can a score tell beforehand?"""

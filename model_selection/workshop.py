@@ -1,0 +1,108 @@
+"""The workshop: pretrains one model of the zoo after the other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from model_selection.pretraining.learn import learn, measured
+from model_selection.pretraining.make import make_pretext
+from model_selection.pretraining_config import PretrainingConfig, RandomConfig
+from model_selection.zoo import Member
+from modelgif.experiment.backbone import (
+    backbone_address,
+    classifier_address,
+    cut_head,
+    feature_count,
+)
+from modelgif.experiment.image_data import ImageData
+from modelgif.experiment.seeding import derive_seed, seeded_generator
+from modelgif.loading import load_model
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """What models are pretrained with.
+
+    Attributes:
+        seed: random numbers of a model depend on it and on the model's name alone.
+        data: images to pretrain on, and as test images those held out.
+        device: where.
+    """
+
+    seed: int
+    data: ImageData
+    device: torch.device
+
+    def make(self, member: Member, group: PretrainingConfig) -> tuple[nn.Module, dict[str, object]]:
+        """Returns the pretrained model of `member`, in evaluation mode, and its card.
+
+        It is a classifier of the source's classes after supervised pretraining, else a backbone.
+        The card has what shows that something was learnt: ``pretext``, its ``untrained`` and
+        ``pretrained`` value on held-out images, and the ``plain`` one of knowing nothing.
+
+        Args:
+            member: which.
+            group: its settings.
+        """
+        n_channels = self.data.train_images.shape[1]
+        n_classes = len(self.data.classes)
+        supervised = group.pretraining == "supervised"
+        architecture = classifier_address(member.architecture, n_channels, n_classes, group.width)
+        model = self._untrained(member, architecture)
+        if not supervised:
+            cut_head(model)
+            architecture = backbone_address(member.architecture, n_channels, group.width)
+        card: dict[str, object] = {
+            "architecture": architecture,
+            "network": member.architecture,
+            "pretraining": group.model_dump(mode="json"),
+            "n_classes": n_classes if supervised else None,
+            "data": self.data.name,
+            "data_sha256": self.data.sha256(),
+            "seed": self.seed,
+        }
+        return model, card | self._pretrained(member, group, model)
+
+    def _untrained(self, member: Member, architecture: str) -> nn.Module:
+        images = self.data.train_images
+        numbers = {"mean": images.mean((0, 2, 3)).tolist(), "std": images.std((0, 2, 3)).tolist()}
+        query = "".join(f"&{key}={','.join(map(str, v))}" for key, v in numbers.items())
+        seed = derive_seed(self.seed, member.name, "weights")
+        return load_model(f"{architecture}{query}&seed={seed}", device=self.device)
+
+    def _pretrained(
+        self, member: Member, group: PretrainingConfig, model: nn.Module
+    ) -> dict[str, object]:
+        """Trains `model` in place and returns what shows that something was learnt."""
+        if isinstance(group, RandomConfig):
+            unknown = ("pretext", "untrained", "pretrained", "plain")
+            return {"n_images": 0, **{key: None for key in unknown}}
+        data, draws = self.data, partial(seeded_generator, self.seed, member.name)
+        mean = data.train_images.mean(0).to(self.device)
+        n_features = feature_count(model, data.train_images[0])
+        with _seeded(derive_seed(self.seed, member.name, "heads")):
+            pretext = make_pretext(group, model, n_features, mean).to(self.device)
+        shown = data.train_images, data.train_labels
+        held_out = data.test_images, data.test_labels
+        before = measured(pretext, *held_out, generator=draws("figure"))
+        learn(pretext, *shown, group.training, generator=draws("pretraining"))
+        after = measured(pretext, *held_out, generator=draws("figure"))
+        return {
+            "n_images": len(data.train_images),
+            "pretext": after.quantity,
+            "untrained": before.value,
+            "pretrained": after.value,
+            "plain": after.plain,
+        }
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's own random numbers, which new layers draw from, and puts them back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

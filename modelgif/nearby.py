@@ -1,0 +1,73 @@
+"""Approximate search among many sketches, with faiss."""
+
+import importlib
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from modelgif.index import Matches, SketchIndex
+from modelgif.sketch import Sketch, estimated_distances
+
+
+class Nearby:
+    """A graph of an index's sketches in memory, in which a search looks at few of them.
+
+    The graph (HNSW) is of the sketches' inner products, or of how many signs differ. What it finds
+    is compared as `SketchIndex.search` does, so that distances are the same, and at most a model is
+    missed; `benchmarks/index.py` measures how many are.
+
+    Args:
+        index: the sketches; what is added to it later is not seen.
+        links: of each sketch to others: more find more, and take longer.
+        effort: sketches looked at in a search: likewise.
+
+    Raises:
+        ImportError: when faiss is not installed.
+        ValueError: for an empty index.
+
+    Source: Malkov and Yashunin, Efficient and Robust Approximate Nearest Neighbor Search Using
+    Hierarchical Navigable Small World Graphs, 2018.
+    """
+
+    def __init__(self, index: SketchIndex, *, links: int = 32, effort: int = 128) -> None:
+        faiss = _faiss()
+        if len(index) == 0:
+            raise ValueError(f"{index.folder} has no sketches yet; add some.")
+        self._index, self._effort = index, effort
+        first = index.values(slice(0, 1))
+        if first.dtype == torch.uint8:
+            self._graph = faiss.IndexBinaryHNSW(8 * first.shape[1], links)
+        else:
+            self._graph = faiss.IndexHNSWFlat(first.shape[1], links, faiss.METRIC_INNER_PRODUCT)
+        self._graph.hnsw.efSearch = effort
+        for _, block in index.blocks():
+            self._graph.add(_comparable(block).numpy())
+
+    def search(self, sketch: Sketch, k: int = 10) -> Matches:
+        """Returns `k` models near to a sketch, nearest first, as `SketchIndex.search`."""
+        self._index.check(sketch, k)
+        wanted = max(k, min(self._effort, self._graph.ntotal))
+        _, found = self._graph.search(_comparable(sketch.values[None]).numpy(), wanted)
+        rows = sorted(row for row in found[0].tolist() if row >= 0)
+        values = self._index.values(rows)
+        distances = estimated_distances(sketch.values[None], values, sketch.size)[0].double()
+        nearest, order = distances.sort(stable=True)
+        return Matches([self._index.names[rows[i]] for i in order[:k].tolist()], nearest[:k])
+
+
+def _comparable(values: Tensor) -> Tensor:
+    """Numbers of length 1, whose inner product is the cosine; signs as they are."""
+    if values.dtype == torch.uint8:
+        return values
+    return torch.nn.functional.normalize(values.float(), dim=1)
+
+
+def _faiss() -> ModuleType:
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise ImportError(
+            "approximate search needs faiss: pip install 'modelgif[index]', or search exactly with "
+            "SketchIndex.search."
+        ) from error
