@@ -39,7 +39,7 @@ _N_HALVES = 20
 @click.option(
     "--score",
     type=click.Choice(SCORES),
-    default="logme",
+    default="knn",
     show_default=True,
     help="What the advice rests on.",
 )
