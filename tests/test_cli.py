@@ -115,7 +115,7 @@ def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     (row,) = found["verdicts"]
     assert row["verdict"] == "derived"
     assert row["p-value"] == 0.05
-    assert row["compared with"] == "19 by architecture and training"
+    assert row["compared with"] == "19 of its architecture"
     (row,) = verdict_of(zoo, zoo / "honest0.safetensors", status=(0, 4))["verdicts"]
     assert row["verdict"] in ("independent", "undecided")
 

@@ -132,6 +132,8 @@ def _row(found: Described, one: Verdict) -> dict[str, object]:
         "unlike labels": labels,
         "p-value": one.p_value,
         "adjusted": one.adjusted_p_value,
-        "compared with": f"{one.n_independents} by {one.matched_by}",
+        # The command is told architectures only; how a model was trained is nobody's word.
+        "compared with": f"{one.n_independents} of "
+        + ("all architectures" if one.matched_by == "pooled" else "its architecture"),
         "verdict": one.decision,
     }
