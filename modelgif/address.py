@@ -19,6 +19,9 @@ SCHEMES = {
 PREPROCESSING_KEYS = ("mean", "std", "size")
 ARCHITECTURES = ("torchvision", "timm", "python")
 _TRAINED_KEYS = {"torchvision": "weights", "timm": "pretrained"}
+# A card's address is a stranger's, and so are the names in a file.
+_LONGEST = 4096
+_LONG, _MANY = 200, 5000
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -87,6 +90,10 @@ def parse_address(text: str) -> Address:
     Raises:
         ValueError: for a malformed address or an unknown scheme, with the expected form.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"an address has at most {_LONGEST} characters, got {len(text)}: {text[:80]}…"
+        )
     scheme, colon, rest = text.partition(":")
     name, mark, query = rest.partition("?")
     if not colon or not name:
@@ -120,7 +127,7 @@ def parse_architecture(text: object) -> Address:
     if not isinstance(text, str):
         raise ValueError(
             "the architecture must be an address such as torchvision:resnet18?num_classes=10, "
-            f"got {text!r}."
+            f"got {repr(text)[:80]}."
         )
     address = parse_address(text)
     if address.scheme not in ARCHITECTURES:
@@ -152,5 +159,7 @@ def literal(text: str) -> object:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Returns a sentence with the near misses of `name`, or nothing where there are none."""
-    near = difflib.get_close_matches(name, list(names), n=3)
+    # The search takes long over many or long names.
+    short = [other for other in names if len(other) <= _LONG][:_MANY]
+    near = difflib.get_close_matches(name, short, n=3) if len(name) <= _LONG else []
     return f" Did you mean {', '.join(near)}?" if near else ""

@@ -4,13 +4,13 @@ A card has the keys
 
 - ``architecture``: the address of the network, such as ``torchvision:resnet18?num_classes=10``
 - ``preprocessing``, optional: ``mean``, ``std`` and ``size``, see `modelgif.preprocessing`
-- ``weights_sha256`` and ``schema_version``, set by the writer
+- ``weights_sha256``, ``schema_version`` and ``card_sha256``, set by the writer
 - and any other: recipe, seed, parent, data, accuracy …
 """
 
 import hashlib
 import json
-import re
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from modelgif.address import parse_architecture
+from modelgif.card import SCHEMA_VERSION, CardError, card_text, parse_card
 from modelgif.files import whole_file, write_text
 from modelgif.preprocessing import Preprocessed, checked_preprocessing
 from modelgif.state_dict import CheckpointError, read_state_dict
-
-SCHEMA_VERSION = 1
 
 
 def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -78,11 +76,10 @@ def write_checkpoint(
                 f"the card's preprocessing {stated} is not the model's {model.preprocessing}: "
                 "leave it out to record the model's, or write model.network to state another."
             )
-    _check_card(card)
     try:
-        text = json.dumps(card, sort_keys=True, indent=2, allow_nan=False) + "\n"
+        text = card_text(card)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the card of {path} must be plain finite JSON: {error}.") from error
+        raise ValueError(f"the card of {path} must be plain finite JSON: {error}") from error
     # Own memory for each: safetensors refuses tensors that share it.
     tensors = {
         name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -101,6 +98,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     """
     card = read_card(path)
     state = read_state_dict(path)
+    check_digest(state, card, path)
+    return state, card
+
+
+def check_digest(state: Mapping[str, Tensor], card: Mapping[str, Any], path: str | Path) -> None:
+    """Checks that weights are those that a card vouches for.
+
+    Raises:
+        CheckpointError: when they are not.
+    """
     found = weights_sha256(state)
     if found != card["weights_sha256"]:
         raise CheckpointError(
@@ -108,7 +115,6 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
             f"{card['weights_sha256'][:12]}…, got {found[:12]}…. The file was damaged or replaced, "
             f"or its writer was killed: delete it and {_card_path(path).name}, and make both again."
         )
-    return state, card
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
@@ -119,19 +125,18 @@ def read_card(path: str | Path) -> dict[str, Any]:
     """
     card_path = _card_path(path)
     if not card_path.is_file():
+        other = " (what is there is no ordinary file)" if os.path.lexists(card_path) else ""
         raise CheckpointError(
-            f"there is no card {card_path}: a checkpoint is complete with one. "
+            f"there is no card {card_path}{other}: a checkpoint is complete with one. "
             "Make the checkpoint again, or, for weights from elsewhere, say what they are: "
             f"file:{Path(path).name}?architecture=…"
         )
     try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-        _check_card(card)
-    except (ValueError, RecursionError) as error:
+        return parse_card(card_path)
+    except (CardError, OSError) as error:
         raise CheckpointError(
             f"{card_path} is not a sound card; delete it and make the checkpoint again: {error}"
         ) from error
-    return card
 
 
 def is_complete(path: str | Path) -> bool:
@@ -145,20 +150,6 @@ def is_complete(path: str | Path) -> bool:
 
 def _card_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
-
-
-def _check_card(card: object) -> None:
-    if not isinstance(card, dict):
-        raise ValueError(f"a card must be a JSON object, got a {type(card).__name__}.")
-    if card.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"expected schema_version {SCHEMA_VERSION}, got {card.get('schema_version')!r}."
-        )
-    digest = card.get("weights_sha256")
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError(f"weights_sha256 must be 64 hexadecimal digits, got {digest!r}.")
-    parse_architecture(card.get("architecture"))
-    checked_preprocessing(card.get("preprocessing", {}))
 
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:

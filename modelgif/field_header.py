@@ -1,7 +1,7 @@
 """What a field store says about its field."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args, get_origin
 
 SCHEMA_VERSION = 1
 Storage = Literal["float32", "float64", "float16_scaled"]
@@ -50,3 +50,20 @@ class FieldHeader:
     config_sha256: str
     versions: dict[str, str]
     preprocessing: dict[str, list[float]] = field(default_factory=dict)
+
+
+def check_types(header: FieldHeader) -> None:
+    """Checks that each value of a header that was read is of its type.
+
+    Raises:
+        ValueError: naming one that is not.
+    """
+    for entry in fields(header):
+        value = getattr(header, entry.name)
+        if entry.name == "storage":
+            sound = value in get_args(Storage)
+        else:
+            # A truth value is an int, too.
+            sound = type(value) is (get_origin(entry.type) or entry.type)
+        if not sound:
+            raise ValueError(f"its {entry.name} is {str(value)[:80]!r}")

@@ -1,7 +1,7 @@
 """Writing a field store, block by block."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import h5py
@@ -11,11 +11,14 @@ from torch import Tensor
 
 from modelgif.field_header import MAPPINGS, SCHEMA_VERSION, FieldHeader, StoreError
 
-_NUMBERS = {"float32": np.float32, "float64": np.float64, "float16_scaled": np.float16}
+NUMBERS = {"float32": np.float32, "float64": np.float64, "float16_scaled": np.float16}
 
 
 class FieldWriter:
-    """Appends blocks of references to a store that is being created."""
+    """Appends blocks of references to a store that is being created.
+
+    `check` raises when a block could not be written.
+    """
 
     def __init__(
         self,
@@ -23,7 +26,10 @@ class FieldWriter:
         header: FieldHeader,
         reference_ids: Sequence[str],
         input_shape: Sequence[int],
+        *,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._header, self._reference_ids, self._n_written = header, reference_ids, 0
         shape = (len(reference_ids), header.n_steps, *input_shape)
         file.attrs["schema_version"] = SCHEMA_VERSION
@@ -34,7 +40,7 @@ class FieldWriter:
         ids = np.array([name.encode() for name in reference_ids])
         file.create_dataset("reference_id", data=ids, chunks=ids.shape, fletcher32=True)
         self._field = file.create_dataset(
-            "field", shape, _NUMBERS[header.storage], chunks=(1, *shape[1:]), fletcher32=True
+            "field", shape, NUMBERS[header.storage], chunks=(1, *shape[1:]), fletcher32=True
         )
         if header.storage == "float16_scaled":
             self._scale = file.create_dataset(
@@ -73,6 +79,8 @@ class FieldWriter:
         numbers = block.cpu().numpy()
         self._field[first:stop] = numbers.astype(self._field.dtype, copy=False)
         self._n_written = stop
+        # Not at the end only: a field can take hours.
+        self._check()
 
     def finish(self) -> None:
         """Checks that every reference was written."""

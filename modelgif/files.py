@@ -1,9 +1,17 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(OSError):
+    """A file that could not be written: the disk, a quota, or a limit on files was reached."""
 
 
 @contextmanager
@@ -13,20 +21,45 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Readers therefore see the old file, no file or the whole new file, never a part of it. When the
     block raises, the temporary file is removed and `path` is left as it was. A process killed
     inside the block leaves only a `*.part` file, which the next writer of `path` replaces.
+
+    Raises:
+        DiskFullError: when there is no room, whatever the block's writer made of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_folder(path.parent)
+        with full_disk_named(path):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+            _sync_folder(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def full_disk_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns any error that comes from a lack of room into one that names the file to be written.
+
+    Raises:
+        DiskFullError: with the way out.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _no_room(error)
+        if number is None:
+            raise
+        raise DiskFullError(
+            number,
+            f"{os.strerror(number)}: it could not be written. What was there before is untouched. "
+            "Make room, and run the same command again",
+            str(path),
+        ) from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -42,3 +75,18 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _no_room(error: BaseException | None) -> int | None:
+    """The number of the system's error, if `error` comes from one that means that there is no room.
+
+    Libraries in other languages have it in their text alone: "os error 28", "errno = 28".
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error.errno
+        for number in re.findall(r"(?:os error|errno =) (\d+)", str(error)):
+            if int(number) in _NO_ROOM:
+                return int(number)
+        error = error.__cause__ or error.__context__
+    return None

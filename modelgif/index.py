@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelgif.files import write_text
+from modelgif.files import full_disk_named, write_text
 from modelgif.sketch import Sketch, difference, estimated_distances
 from modelgif.sketch_file import values_layout
 
 _SCHEMA_VERSION = 1
 # Bytes of sketches that are read at once.
 _BLOCK_BYTES = 2**26
+# Of index.json, which has some 300 bytes for each time that sketches were added.
+_LARGEST_JSON = 2**25
 
 
 class IndexFileError(ValueError):
@@ -203,9 +205,10 @@ class SketchIndex:
         self._segments: list[dict[str, Any]] = []
         self.names = []
         path = self.folder / "index.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return
         try:
+            _check_files(self.folder)
             contents = json.loads(path.read_text(encoding="utf-8"))
             if contents["schema_version"] != _SCHEMA_VERSION:
                 raise ValueError(f"schema version {contents['schema_version']}")
@@ -213,6 +216,8 @@ class SketchIndex:
                 raise ValueError("index.json does not have the digest it states")
             self._comparable, self._segments = contents["comparable"], contents["segments"]
             length = sum(segment["names_bytes"] for segment in self._segments)
+            if not 0 <= length <= (self.folder / "names.txt").stat().st_size:
+                raise ValueError(f"names of {length} bytes")
             with (self.folder / "names.txt").open("rb") as file:
                 lines = file.read(length).decode().splitlines()
             self.names: list[str] = [json.loads(line) for line in lines]
@@ -221,16 +226,19 @@ class SketchIndex:
             there = (self.folder / "values.bin").stat().st_size
             if len(self.names) != count or stated != count * self._row_bytes or there < stated:
                 raise ValueError(f"{count} sketches, {len(self.names)} names, {there} bytes")
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            *(OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError),
+            *(MemoryError, OverflowError),
+        ) as error:
             raise IndexFileError(
-                f"{self.folder} is not a sound index ({type(error).__name__}: {error}); make it "
-                "again from the sketches."
+                f"{self.folder} is not a sound index ({type(error).__name__}: {str(error)[:300]}); "
+                "make it again from the sketches."
             ) from error
 
     def _append(self, name: str, at: int, content: bytes) -> None:
         """Writes after what counts, and to the disk."""
         path = self.folder / name
-        with path.open("r+b" if path.exists() else "xb") as file:
+        with full_disk_named(path), path.open("r+b" if path.exists() else "xb") as file:
             file.truncate(at)
             file.seek(at)
             file.write(content)
@@ -244,6 +252,14 @@ class SketchIndex:
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _check_files(folder: Path) -> None:
+    for name in ("index.json", "names.txt", "values.bin"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is no ordinary file")
+    if (folder / "index.json").stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"index.json has more than {_LARGEST_JSON:,} bytes")
 
 
 def _digest(contents: Mapping[str, Any]) -> str:

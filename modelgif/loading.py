@@ -1,10 +1,11 @@
 """Models by address: ``load_model("torchvision:resnet18?weights=DEFAULT")``."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from modelgif.address import (
     PREPROCESSING_KEYS,
@@ -13,14 +14,21 @@ from modelgif.address import (
     parse_address,
     parse_architecture,
 )
-from modelgif.checkpoint import read_checkpoint
+from modelgif.checkpoint import check_digest, read_card
 from modelgif.exported import build_export
 from modelgif.hugging_face import build_hugging_face
 from modelgif.libraries import Built, build_timm, build_torchvision
 from modelgif.precision import refuse_quantised, working_precision
 from modelgif.preprocessing import Preprocessed
 from modelgif.python_function import build_python, check_card
-from modelgif.state_dict import in_order, load_strictly, read_state_dict
+from modelgif.skeleton import SkeletonError, bounded_by, build_skeleton, check_arguments
+from modelgif.state_dict import (
+    CheckpointError,
+    check_fit,
+    in_order,
+    load_strictly,
+    read_state_dict,
+)
 from modelgif.torch_hub import build_hub
 from modelgif.trust import TRUSTED
 
@@ -136,19 +144,53 @@ def _from_file(address: Address, trust: Collection[str]) -> Built:
                 "the card away."
             )
         architecture, known = parse_architecture(address.query["architecture"]), {}
+        card = None
         state = read_state_dict(path)
     else:
-        state, card = read_checkpoint(path)
+        card = read_card(path)
         architecture, known = (
             parse_architecture(card["architecture"]),
             card.get("preprocessing", {}),
         )
         if architecture.scheme == "python":
             check_card(architecture, path, trust)
-    # The preprocessing that a function gives its network is not used: a card has its own.
-    network, _ = _built(architecture)
+        state = read_state_dict(path)
     origin = f"{path} ({architecture.text})"
+    try:
+        if card is not None:
+            check_arguments(architecture, state)
+        skeleton = _skeleton(architecture, state)
+        if skeleton is not None:
+            renamed = in_order(skeleton, state, path) if match == "order" else state
+            check_fit(skeleton, renamed, origin)
+        if card is not None:
+            # The longest step, for weights that fit.
+            check_digest(state, card, path)
+        # The preprocessing that a function gives its network is not used: a card has its own.
+        with bounded_by(state):
+            network, _ = _built(architecture)
+    except (CheckpointError, ImportError):
+        raise
+    except Exception as error:
+        # A function or a library refuses arguments in its own way, and none knows the file.
+        raise CheckpointError(
+            f"{origin}: the architecture cannot be built as one of these weights "
+            f"({type(error).__name__}: {str(error)[:300]}). Correct it, or make the file again."
+        ) from error
     if match == "order":
         state = in_order(network, state, path)
     load_strictly(network, state, origin)
     return network, known
+
+
+def _skeleton(architecture: Address, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The network on the meta device; None for one that computes with numbers while it is built."""
+    try:
+        return build_skeleton(lambda: _built(architecture)[0], state)
+    except ImportError:
+        raise
+    except Exception as error:
+        if isinstance(error, SkeletonError) or isinstance(error.__cause__, SkeletonError):
+            raise
+        # torchvision's regnets do, and functions may. What else is wrong shows in earnest.
+        return None

@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from modelgif.address import PREPROCESSING_KEYS, did_you_mean
 
+# A card could ask for images that fill the memory.
+_LARGEST = 4096
+
 
 class Preprocessed(nn.Module):
     """A network behind its own preprocessing: takes images ``[B, C, H, W]`` of pixels in [0, 1].
@@ -136,8 +139,10 @@ def checked_preprocessing(preprocessing: object) -> dict[str, Any]:
     if std is not None and min(std) <= 0:
         raise ValueError(f"std must be positive, got {std}.")
     if size is not None:
-        if len(size) > 2 or any(s < 1 or s != int(s) for s in size):
-            raise ValueError(f"size must be height and width in pixels, got {size}.")
+        if len(size) > 2 or any(not 1 <= s <= _LARGEST or s != int(s) for s in size):
+            raise ValueError(
+                f"size must be height and width in pixels, at most {_LARGEST}, got {size}."
+            )
         given["size"] = [int(size[0]), int(size[-1])]
     return given
 

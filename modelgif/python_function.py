@@ -11,6 +11,7 @@ from torch import nn
 from modelgif.address import Address, did_you_mean
 from modelgif.libraries import Built
 from modelgif.preprocessing import Preprocessed
+from modelgif.state_dict import CheckpointError
 from modelgif.trust import UntrustedError
 
 
@@ -58,7 +59,10 @@ def check_card(architecture: Address, path: Path, trust: Collection[str]) -> Non
             f"{', '.join(trust) or 'no package'} only. If you trust it, call "
             f"load_model(…, trust=({module!r},))."
         )
-    origin = getattr(_function(architecture), "__module__", None)
+    try:
+        origin = getattr(_function(architecture), "__module__", None)
+    except (ImportError, ValueError) as error:
+        raise CheckpointError(f"the card of {path} asks for what is not there: {error}") from error
     if name.startswith("_") or origin != module:
         raise UntrustedError(
             f"the card of {path} asks to run {architecture.name}, which is not a public function "

@@ -1,6 +1,7 @@
 """Reference points: the inputs at which models are described."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ class References:
                 f"{len(self.ids)} ids."
             )
         if len(set(self.ids)) != len(self.ids):
-            twice = sorted({name for name in self.ids if self.ids.count(name) > 1})
-            raise ValueError(f"reference ids must be unique, got {twice[0]!r} more than once.")
+            twice = min(name for name, count in Counter(self.ids).items() if count > 1)
+            raise ValueError(f"reference ids must be unique, got {twice!r} more than once.")
 
     def __len__(self) -> int:
         return len(self.ids)

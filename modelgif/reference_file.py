@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from modelgif.files import whole_file
 from modelgif.reference import References
+from modelgif.safetensors_file import check_safetensors
 
 
 class ReferenceFileError(ValueError):
@@ -37,20 +38,39 @@ def read_references(path: str | os.PathLike[str]) -> References:
             not what its digest says.
     """
     if not Path(path).is_file():
-        raise ReferenceFileError(f"{path}: there is no such file of references.")
+        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
+        raise ReferenceFileError(f"{path}: there is no such file of references{other}.")
     try:
+        check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            ids = tuple(json.loads(metadata["ids"]))
+            ids = json.loads(metadata["ids"])
+            if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+                raise ValueError("the ids are no list of texts")
+            ids = tuple(ids)
             references = References(file.get_tensor("images"), ids)
             sound = references.sha256() == metadata["references_sha256"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            _check_pixels(references)
+    except (
+        *(SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError),
+        MemoryError,
+    ) as error:
         raise ReferenceFileError(
-            f"{path} holds no references ({type(error).__name__}: {error}): give a file written by "
-            "modelgif.reference_file.write_references, or a folder of images."
+            f"{path} holds no references ({type(error).__name__}: {str(error)[:300]}): give a file "
+            "written by modelgif.reference_file.write_references, or a folder of images."
         ) from error
     if not sound:
         raise ReferenceFileError(
             f"{path} is damaged: its references do not have the digest it states; make it again."
         )
     return references
+
+
+def _check_pixels(references: References) -> None:
+    images = references.images
+    if not images.is_floating_point() or not images.numel():
+        raise ValueError(f"expected floating-point pixels, got {list(images.shape)} {images.dtype}")
+    finite = images.isfinite().flatten(1).all(1)
+    if not finite.all():
+        bad = references.ids[int(finite.logical_not().nonzero()[0].item())]
+        raise ValueError(f"the pixels of reference {bad[:80]} are not finite")

@@ -35,7 +35,7 @@ def read_sketch(path: str | os.PathLike[str]) -> Sketch:
         expected = values_layout(sketch.size, sketch.precision)
         if (len(values), values.dtype) != expected or values.ndim != 1:
             raise ValueError(f"values {list(values.shape)} of {values.dtype}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SealedFileError(
             f"{path} is not a sketch that this version reads ({type(error).__name__}: {error}); "
             "make it again."

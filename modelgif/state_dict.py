@@ -1,5 +1,6 @@
 """State dicts: read from a file without running it, and loaded into a network without guessing."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,18 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from modelgif.address import did_you_mean
+from modelgif.pickled_weights import read_pickled
+from modelgif.plain_pickle import PlainPickleError
+from modelgif.safetensors_file import SafetensorsError, check_safetensors
 
 PICKLED = (".pt", ".pth", ".bin")
 # Its reader of pickles with weights_only=True could be made to run code before (CVE-2026-24747).
 _SAFE_TORCH = "2.10"
 _NESTED = ("state_dict", "model")
 _SHOWN = 3
+_LONG = 200
+# Tied weights are one tensor under several names; a view of one number can claim any size.
+_MOST_TIES = 16
 
 
 class CheckpointError(ValueError):
@@ -26,8 +33,9 @@ class CheckpointError(ValueError):
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Returns the tensors in a ``.safetensors``, ``.pt``, ``.pth`` or ``.bin`` file, on the CPU.
 
-    Pickled files are read with ``weights_only=True``, and only by a torch whose reader has no known
-    hole; a state dict under the key ``state_dict`` or ``model`` is taken when it is the only one.
+    Pickled files are read as `modelgif.pickled_weights.read_pickled` says, and only by a torch
+    whose reader has no known hole; a state dict under the key ``state_dict`` or ``model`` is taken
+    when it is the only one. The memory taken is bounded by a multiple of the file's size.
 
     Raises:
         CheckpointError: for a missing or damaged file, another format, or a pickle that holds
@@ -39,12 +47,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} must end in .safetensors, {', '.join(PICKLED)} to be read as weights."
         )
     if not path.is_file():
-        raise CheckpointError(f"there is no file {path}.")
+        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
+        raise CheckpointError(f"there is no file {path}{other}.")
     if path.suffix in PICKLED:
-        return _tensors_in(_unpickled(path), path)
+        return _sane(_tensors_in(_unpickled(path), path), path)
     try:
+        check_safetensors(path)
         return safetensors.torch.load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, SafetensorsError, OSError, RuntimeError, MemoryError) as error:
+        # Of the operating system, too: a file can be larger than what can be mapped.
         raise CheckpointError(
             f"{path} is no whole safetensors file ({error}): delete it and make it again."
         ) from error
@@ -60,6 +71,25 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
 
     Raises:
         CheckpointError: for names or shapes that differ.
+    """
+    check_fit(network, state, origin)
+    own = network.state_dict(keep_vars=True)
+    for name, tensor in own.items():
+        # load_state_dict would round float64 weights to the network's float32, silently.
+        tensor.data = tensor.data.to(state[name].dtype)
+    network.load_state_dict(dict(state))
+
+
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Checks that every name, shape and kind of number is alike; no number is read.
+
+    Args:
+        network: may be on the meta device.
+        state: from `read_state_dict`.
+        origin: the file, for messages.
+
+    Raises:
+        CheckpointError: for names, shapes or kinds that differ.
     """
     own = network.state_dict(keep_vars=True)
     missing = [name for name in own if name not in state]
@@ -89,10 +119,6 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
                 f"{origin} holds {name} as {state[name].dtype}, where the network has "
                 f"{tensor.dtype}: turn quantised weights back to floating point first."
             )
-    for name, tensor in own.items():
-        # load_state_dict would round float64 weights to the network's float32, silently.
-        tensor.data = tensor.data.to(state[name].dtype)
-    network.load_state_dict(dict(state))
 
 
 def in_order(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -133,7 +159,7 @@ def in_order(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> dic
 
 
 def _examples(names: list[str], others: list[str]) -> str:
-    shown = [f"{name}{did_you_mean(name, others)}" for name in names[:_SHOWN]]
+    shown = [f"{name[:_LONG]}{did_you_mean(name[:_LONG], others)}" for name in names[:_SHOWN]]
     return f" ({', '.join(shown)}{' …' if len(names) > _SHOWN else ''})" if shown else ""
 
 
@@ -145,18 +171,38 @@ def _unpickled(path: Path) -> Any:
             "convert the file to safetensors where you trust it."
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_pickled(path)
     except Exception as error:
         # A damaged or hostile pickle can fail with any exception. torch's own message is left out,
         # for it advises weights_only=False.
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {wanted[1]}" if wanted else type(error).__name__
+        if isinstance(error, PlainPickleError):
+            reason = str(error)[:200]
         raise CheckpointError(
             f"{path} is not a plain state dict ({reason}). A whole pickled module can run any code "
             "when it is loaded, and is refused: in the program that made it, save "
             "model.state_dict() with safetensors.torch.save_file. A damaged file must be made "
             "again."
         ) from error
+
+
+def _sane(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Refuses tensors that are not in the file as they stand there."""
+    for name, tensor in state.items():
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            raise CheckpointError(
+                f"{path} holds {name[:80]} as a {tensor.layout} tensor on {tensor.device}: save "
+                "dense tensors."
+            )
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    size = path.stat().st_size
+    if claimed > _MOST_TIES * size:
+        raise CheckpointError(
+            f"{path} claims {claimed:,} bytes of weights in a file of {size:,}: its tensors are "
+            "views that repeat a few numbers. Save them with .contiguous()."
+        )
+    return state
 
 
 def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Self, get_args
@@ -19,9 +19,12 @@ from modelgif.field_header import (
     FieldHeader,
     Storage,
     StoreError,
+    check_types,
 )
-from modelgif.field_writer import FieldWriter
+from modelgif.field_layout import check_layout
+from modelgif.field_writer import NUMBERS, FieldWriter
 from modelgif.files import whole_file
+from modelgif.steady_file import SteadyFile
 
 __all__ = ["FieldHeader", "FieldStore", "FieldWriter", "Storage", "StoreError", "check_comparable"]
 
@@ -51,12 +54,16 @@ class FieldStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise StoreError(f"{self.path}: there is no such field store; extract it first.")
+            other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
+            raise StoreError(f"{self.path}: there is no such field store{other}; extract it first.")
         with self._damage_named(), ExitStack() as on_error:
             self._file = on_error.enter_context(h5py.File(self.path, "r"))
+            self._check_version()
+            check_layout(self._file, self.path.stat().st_size)
             self.header = self._read_header()
             self._field = _dataset(self._file, "field")
             self.shape: tuple[int, ...] = self._field.shape
+            self._check_numbers()
             ids: list[bytes] = _dataset(self._file, "reference_id")[:].tolist()
             self.reference_ids = [name.decode() for name in ids]
             on_error.pop_all()
@@ -77,16 +84,21 @@ class FieldStore:
 
         Raises:
             StoreError: when fewer references were appended than `reference_ids` names.
+            modelgif.files.DiskFullError: when there is no room; also from the writer.
         """
         if header.storage not in get_args(Storage):
             raise StoreError(
                 f"storage must be one of {', '.join(get_args(Storage))}, got {header.storage!r}."
             )
-        # The latest format has checksums on its metadata, too.
-        with whole_file(path) as part, h5py.File(part, "w", libver="latest") as file:
-            writer = FieldWriter(file, header, reference_ids, input_shape)
-            yield writer
-            writer.finish()
+        with whole_file(path) as part, closing(SteadyFile(part)) as steady:
+            # The latest format has checksums on its metadata, too.
+            with h5py.File(steady, "w", libver="latest") as file:
+                writer = FieldWriter(
+                    file, header, reference_ids, input_shape, check=steady.raise_error
+                )
+                yield writer
+                writer.finish()
+            steady.raise_error()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -118,19 +130,40 @@ class FieldStore:
         for row in range(len(self)):
             self[row : row + 1]
 
-    def _read_header(self) -> FieldHeader:
-        attributes = dict(self._file.attrs)
-        version = attributes.pop("schema_version", None)
+    def _check_version(self) -> None:
+        version = None
+        if "schema_version" in self._file.attrs:
+            attribute = self._file.attrs.get_id("schema_version")
+            if attribute.shape == () and attribute.dtype.kind in "iu":
+                version = self._file.attrs["schema_version"]
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{self.path}: expected a field store of schema version {SCHEMA_VERSION}, "
                 f"got {version}; extract it again with this version."
             )
+
+    def _read_header(self) -> FieldHeader:
         values = {}
         for name in (entry.name for entry in fields(FieldHeader)):
-            value = np.asarray(attributes[name]).item()
+            value = np.asarray(self._file.attrs[name]).item()
             values[name] = value.decode() if isinstance(value, bytes) else value
-        return FieldHeader(**values | {name: json.loads(values[name]) for name in MAPPINGS})
+        header = FieldHeader(**values | {name: json.loads(values[name]) for name in MAPPINGS})
+        check_types(header)
+        return header
+
+    def _check_numbers(self) -> None:
+        """Checks that the field is what the header says."""
+        stored = NUMBERS[self.header.storage]
+        scaled = self.header.storage == "float16_scaled"
+        if (
+            self._field.dtype != stored
+            or self.shape[1] != self.header.n_steps
+            or ("scale" in self._file) != scaled
+        ):
+            raise ValueError(
+                f"a field {list(self.shape)} of {self._field.dtype} is not what its header says: "
+                f"{self.header.n_steps} steps as {self.header.storage}"
+            )
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -139,9 +172,13 @@ class FieldStore:
             yield
         except StoreError:
             raise
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except (
+            *(OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError),
+            *(MemoryError, OverflowError),
+        ) as error:
             raise StoreError(
-                f"{self.path}: not a sound field store ({error}); delete it and extract it again."
+                f"{self.path}: not a sound field store ({str(error)[:300] or type(error).__name__})"
+                "; delete it and extract it again."
             ) from error
 
 

@@ -19,7 +19,7 @@ LAYERS = {
     1: (
         *("field", "field_header", "field_writer", "store", "address", "loading", "checkpoint"),
         *("reference_file", "features", "adversarial", "sealed", "plain_pickle", "pickled_weights"),
-        *("safetensors_file", "field_layout", "skeleton", "card"),
+        *("safetensors_file", "field_layout", "skeleton", "card", "steady_file"),
         *("preprocessing", "state_dict", "libraries", "python_function", "trust", "precision"),
         *("hugging_face", "image_processor", "torch_hub", "exported"),
     ),

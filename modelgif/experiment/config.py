@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelgif.experiment.config_error import ConfigError, Keys, config_problems
 from modelgif.experiment.image_data import DataName
-from modelgif.experiment.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
+from modelgif.experiment.plain_yaml import (
+    LARGEST_YAML,
+    PlainYamlError,
+    dump_yaml,
+    parse_yaml,
+)
 from modelgif.files import write_text
 from modelgif.quadrature import Rule
 from modelgif.store import Storage
@@ -129,9 +134,11 @@ def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(file.name for file in folder.glob("*.yaml"))) or "no *.yaml file"
-        raise ConfigError(f"{path}: there is no such file; {folder} holds {there}.")
+        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
+        raise ConfigError(f"{path}: there is no such file{other}; {folder} holds {there}.")
     try:
-        data = parse_yaml(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            data = parse_yaml(file.read(LARGEST_YAML + 1))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: must be text in UTF-8: {error}.") from error
     except PlainYamlError as error:

@@ -13,6 +13,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import pil_loader
 
 _FEWEST = 5
+# As float32, 600 MB while an image is resized; no camera's picture has as many.
+_MOST_PIXELS = 50_000_000
 
 
 def read_image_folder(
@@ -82,6 +84,9 @@ def read_image(path: str | Path, size: int) -> Tensor:
         ValueError: when it is no sound image.
     """
     try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > _MOST_PIXELS:
+                raise ValueError(f"{opened.width}×{opened.height} pixels are too many")
         image = pil_loader(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is no sound image: {error}; mend it or take it away.") from error

@@ -25,6 +25,18 @@ _SCHEMA = [
 _REFUSED = {yaml.TagToken: "tag", yaml.AnchorToken: "anchor", yaml.AliasToken: "alias"}
 
 
+# Far above any configuration, and read in a second or two.
+LARGEST_YAML = 2**17
+_DEEPEST = 50
+_BEGINNINGS = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_ENDS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
+
 class PlainYamlError(ValueError):
     """A text that is not plain YAML; the message names the line."""
 
@@ -61,8 +73,16 @@ def parse_yaml(text: str) -> Any:
     Raises:
         PlainYamlError: for anything else.
     """
+    if len(text) > LARGEST_YAML:
+        raise PlainYamlError(f"at most {LARGEST_YAML:,} characters are read, got {len(text):,}.")
     try:
+        depth = 0
         for token in yaml.scan(text, Loader=_Loader):
+            depth += isinstance(token, _BEGINNINGS) - isinstance(token, _ENDS)
+            if depth > _DEEPEST:
+                raise PlainYamlError(
+                    f"line {token.start_mark.line + 1}: nested too deeply, more than {_DEEPEST}."
+                )
             if kind := _REFUSED.get(type(token)):
                 raise PlainYamlError(
                     f"line {token.start_mark.line + 1}: a YAML {kind} is not allowed here; write "
@@ -74,6 +94,11 @@ def parse_yaml(text: str) -> Any:
         raise PlainYamlError(f"{line}unreadable YAML: {error.problem}.") from error
     except yaml.YAMLError as error:
         raise PlainYamlError(f"unreadable YAML: {' '.join(str(error).split())}.") from error
+    except PlainYamlError:
+        raise
+    except ValueError as error:
+        # A number of more digits than Python converts.
+        raise PlainYamlError(f"unreadable YAML: {error}.") from error
 
 
 def dump_yaml(value: Any) -> str:

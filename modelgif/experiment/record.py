@@ -98,12 +98,15 @@ def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
         header = next(rows, [])
         _check_header(path, header)
         records = []
-        for cells in rows:
+        while True:
             try:
+                cells = next(rows, None)
+                if cells is None:
+                    break
                 if len(cells) != len(header):
                     raise ValueError(f"expected {len(header)} cells, got {len(cells)}.")
                 records.append(_parse(dict(zip(header, cells, strict=True))))
-            except ValueError as error:
+            except (ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
     return _frame(records)
 

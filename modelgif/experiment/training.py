@@ -1,9 +1,12 @@
 """A plain training loop, which can be interrupted after any epoch and go on to the same bits."""
 
 import copy
+import io
 import math
 import os
+import pickle
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
@@ -14,6 +17,7 @@ from torch.nn import functional as F
 from modelgif.experiment.augmentation import crop_and_flip
 from modelgif.experiment.config import Config
 from modelgif.files import whole_file
+from modelgif.pickled_weights import read_pickled
 
 
 class TrainingConfig(Config):
@@ -190,13 +194,26 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int = 512) -> Tenso
 
 def write_snapshot(path: str | os.PathLike[str], snapshot: Mapping[str, Any]) -> None:
     """Writes a snapshot of a `Trainer` to `path`, whole or not at all."""
+    content = io.BytesIO()
+    torch.save(dict(snapshot), content)
     with whole_file(path) as part:
-        torch.save(dict(snapshot), part)
+        # Not by torch's own writer of files, which says nothing of a full disk.
+        part.write_bytes(content.getbuffer())
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the snapshot at `path`, on the CPU; nothing in the file is run."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Returns the snapshot at `path`, on the CPU; nothing in the file is run.
+
+    Raises:
+        ValueError: for a damaged file.
+    """
+    try:
+        return read_pickled(Path(path))
+    except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is no sound snapshot ({str(error)[:200]}): delete it, and the training begins "
+            "anew."
+        ) from error
 
 
 def _training_mode(model: nn.Module) -> None:
