@@ -65,7 +65,12 @@ def _make(run: Run[UnlearningConfig], member: Member) -> None:
 def _is_done(run: Run[UnlearningConfig], member: Member) -> bool:
     saved = member.saved_epochs(run.config.checkpoint_every)
     paths = [checkpoint_path(run, member, epoch) for epoch in saved]
-    return _snapshot_path(run, member).exists() and all(map(is_complete, paths))
+    snapshot = _snapshot_path(run, member)
+    if not snapshot.exists() or not all(map(is_complete, paths)):
+        return False
+    # A run killed after the last checkpoint has the snapshot of the one before, which is not what
+    # others are to go on from.
+    return read_snapshot(snapshot)["epochs_done"] == member.epochs
 
 
 def _snapshot_path(run: Run[UnlearningConfig], member: Member) -> Path:
