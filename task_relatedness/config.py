@@ -1,0 +1,140 @@
+"""The testbed's configuration."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
+
+from modelgif.experiment.config import Config
+from modelgif.experiment.training import TrainingConfig
+from modelgif.quadrature import Rule
+from task_relatedness.tasks import TASK_NAMES
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class RoomsConfig(Config):
+    """Rendered rooms, and which of them serve for what; see `task_relatedness.rooms`.
+
+    The first `n_train` rooms train encoders, the next `n_transfer` train decoders of other tasks
+    on frozen encoders, the next `n_test` measure both, and the last `n_references` are where
+    encoders are compared: no room serves twice.
+
+    Attributes:
+        folder: where rooms are rendered to and found again, whatever the run.
+        size: pixels a side.
+        samples: paths a pixel.
+    """
+
+    folder: Text = "runs/rooms"
+    size: PositiveInt = 64
+    samples: PositiveInt = 64
+    n_train: PositiveInt
+    n_transfer: PositiveInt
+    n_test: PositiveInt
+    n_references: PositiveInt
+
+    @property
+    def count(self) -> int:
+        """How many rooms are needed."""
+        return self.n_train + self.n_transfer + self.n_test + self.n_references
+
+
+class ZooConfig(Config):
+    """The encoders that are trained on rooms, each with a decoder of its own.
+
+    Attributes:
+        width: channels of the encoder's first layer; the published one has 64.
+        training: how each is trained.
+        transfer: how a small decoder is trained on a frozen encoder.
+        noise: standard deviation of what denoising is to remove, of pixels in [0, 1].
+    """
+
+    width: PositiveInt = 16
+    training: TrainingConfig
+    transfer: TrainingConfig
+    noise: NonNegativeFloat = 0.15
+
+
+class PublishedConfig(Config):
+    """Taskonomy's published encoders, and images of one's own to compare them at.
+
+    Attributes:
+        root: folder of the encoders' files under their published names.
+        images: folder of images, such as Taskonomy's tiny test split.
+        size: pixels a side to which they are cropped and resized.
+        n_references: how many of them, drawn at random.
+    """
+
+    root: Text
+    images: Text
+    size: PositiveInt = 128
+    n_references: PositiveInt = 1000
+
+
+References = Literal["plain", "cutmix", "adversarial"]
+Baseline = Literal["zero", "reference"]
+
+
+class MeasureConfig(Config):
+    """How encoders are compared: every combination of references, target and baseline.
+
+    Attributes:
+        references: images as they are; pairs of them cut together; or moved so that the encoder
+            of `adversary` answers otherwise.
+        targets: see `modelgif.target.resolve_target`; the first is the paper's.
+        baselines: a zero input, which is the mean image, or another reference drawn at random.
+        n_steps: nodes on the path.
+        rule: quadrature rule.
+        rivals: other methods beside, of `task_relatedness.methods`.
+        adversary: the task whose encoder adversarial references are made against.
+        n_bootstrap: redraws of references and of tasks for intervals.
+    """
+
+    references: tuple[References, ...] = ("plain", "cutmix")
+    targets: tuple[Text, ...] = ("channel_peaks",)
+    baselines: tuple[Baseline, ...] = ("zero",)
+    n_steps: PositiveInt = 50
+    rule: Rule = "gausslegendre"
+    rivals: tuple[Text, ...] = ()
+    adversary: Text = "autoencoding"
+    n_bootstrap: PositiveInt = 1000
+
+
+class TaskRelatednessConfig(Config):
+    """Which encoders, where they are compared, and with what.
+
+    Attributes:
+        seed: all random draws depend on it.
+        device: where.
+        tasks: a choice of `task_relatedness.tasks.TASKS`, in its order; all by default.
+        rooms: images and truth to train on; None with `published`.
+        zoo: how encoders are trained on rooms; None with `published`.
+        published: encoders that others trained, in place of rooms.
+        measure: how they are compared.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    tasks: Annotated[tuple[str, ...], Field(min_length=3)] = TASK_NAMES
+    rooms: RoomsConfig | None = None
+    zoo: ZooConfig | None = None
+    published: PublishedConfig | None = None
+    measure: MeasureConfig = MeasureConfig()
+
+    @field_validator("tasks")
+    @classmethod
+    def _are_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(tasks) - set(TASK_NAMES))
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(TASK_NAMES)}")
+        if list(tasks) != [name for name in TASK_NAMES if name in tasks]:
+            raise ValueError(f"must be in this order, each once: {', '.join(TASK_NAMES)}")
+        return tasks
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.rooms is None) != (self.zoo is None):
+            raise ValueError("rooms and zoo belong together")
+        if (self.rooms is None) == (self.published is None):
+            raise ValueError("give either rooms with zoo, or published")
+        return self
