@@ -138,8 +138,8 @@ class EvaluationConfig(Config):
         CombinationConfig(
             name="combined (gap)", scores=("field_last@random/gap", "labels@misclassified")
         ),
-        # The best of some 400 sums of two or three scores on the first zoo of small.yaml: to be
-        # confirmed on another.
+        # The best of some 400 sums of two or three scores on the first zoo of small.yaml, and
+        # confirmed on the second.
         CombinationConfig(
             name="combined (last step, gap)",
             scores=("field_last@random/gap", "field_last@cutmix/gap"),

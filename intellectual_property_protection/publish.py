@@ -11,7 +11,13 @@ import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.published_table import published_table
-from intellectual_property_protection.tables import all_tables, suspect_table, verdict_table
+from intellectual_property_protection.tables import (
+    all_tables,
+    confirmed_table,
+    goal_table,
+    suspect_table,
+    verdict_table,
+)
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
@@ -26,9 +32,9 @@ DEMO = "demo"
 def publish(run: Run[IPPConfig]) -> None:
     """Copies records and pictures, and fills the tables of the READMEs.
 
-    Records are kept by seed, and the table of verdicts counts those of all seeds; every other table
-    is that of this run. The demo's tables have the plain names of sections, those of another
-    configuration begin with its name: ``small attacks``.
+    Records are kept by seed. The table of verdicts counts those of all seeds, and the confirmed one
+    compares them; every other table is that of this run. The demo's tables have the plain names of
+    sections, those of another configuration begin with its name: ``small attacks``.
     """
     seeds = HERE / "results" / run.name
     results = seeds / f"seed{run.config.seed}"
@@ -42,21 +48,21 @@ def publish(run: Run[IPPConfig]) -> None:
         )
     records = read_records(results / "records.csv")
     tables = all_tables(run.config, pd.read_csv(results / "roster.csv"), records)
-    by_seed = [
-        suspect_table(
-            run.config,
-            pd.read_csv(folder / "roster.csv"),
-            read_records(folder / "records.csv"),
-        )
-        for folder in sorted(seeds.glob("seed*"))
+    by_seed = {folder.name: folder for folder in sorted(seeds.glob("seed*"))}
+    of_seed = {name: read_records(folder / "records.csv") for name, folder in by_seed.items()}
+    suspects = [
+        suspect_table(run.config, pd.read_csv(by_seed[name] / "roster.csv"), found)
+        for name, found in of_seed.items()
     ]
+    confirmed = confirmed_table({name: goal_table(found) for name, found in of_seed.items()})
     sections = {
         "conditions": conditions_line(run),
         "suspects": to_markdown(tables["suspects"], digits=3),
         "attacks": to_markdown(tables["attacks"], digits=2),
-        "verdicts": to_markdown(verdict_table(by_seed)),
+        "verdicts": to_markdown(verdict_table(suspects)),
         "honest": to_markdown(tables["honest"]),
         "goal": to_markdown(tables["goal"].head(10), digits=2),
+        "confirmed": to_markdown(confirmed.head(10), digits=3),
         "methods": to_markdown(plain_scores(tables["methods"]), digits=2),
         "paper": to_markdown(tables["paper"], digits=2),
         "authors": to_markdown(published_table(), digits=2),

@@ -1,6 +1,6 @@
 """The testbed's tables, made from the roster and the records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -201,6 +201,28 @@ def goal_table(records: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def confirmed_table(by_zoo: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Returns the worst attack's AUC of every score in several zoos, best in all of them first.
+
+    A score that was chosen on one zoo is confirmed by the others.
+
+    Args:
+        by_zoo: tables from `goal_table`, by the name of a zoo.
+    """
+    worst = pd.concat(
+        {
+            f"worst AUC, {zoo}": pd.Series(
+                goals["its AUC, same architecture"].to_numpy(), index=goals["score"]
+            )
+            for zoo, goals in by_zoo.items()
+        },
+        axis=1,
+        join="inner",
+    )
+    frame = worst.assign(**{"worst of all": worst.min(axis=1)}).rename_axis("score").reset_index()
+    return frame.sort_values(["worst of all", "score"], ascending=[False, True], ignore_index=True)
 
 
 def paper_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from intellectual_property_protection.score_name import score_names
 from intellectual_property_protection.tables import (
     PAPER,
     all_tables,
+    confirmed_table,
     goal_table,
     honest_table,
     method_table,
@@ -78,6 +79,7 @@ def test_the_stages_leave_what_the_design_promises(finished):
         "figures/distances.png",
         "figures/roc.png",
         "figures/curve.png",
+        "report.html",
         "zoo/roster.csv",
     }
     assert all((finished.folder / name).stat().st_size > 0 for name in expected)
@@ -230,6 +232,22 @@ def test_the_goal_is_met_only_by_scores_that_do_not_leak_and_know_every_attack()
         "labels@random": "",
         "good@random": "",
         "poor@random": "",
+    }
+
+
+def test_a_score_is_confirmed_by_its_worst_zoo_and_only_where_every_zoo_has_it():
+    goals = {
+        "seed0": pd.DataFrame(
+            {"score": ["a", "b", "c"], "its AUC, same architecture": [1, 0.9, 1]}
+        ),
+        "seed1": pd.DataFrame({"score": ["b", "a"], "its AUC, same architecture": [0.96, 0.7]}),
+    }
+    table = confirmed_table(goals)
+    assert table.to_dict("list") == {
+        "score": ["b", "a"],
+        "worst AUC, seed0": [0.9, 1],
+        "worst AUC, seed1": [0.96, 0.7],
+        "worst of all": [0.9, 0.7],
     }
 
 
