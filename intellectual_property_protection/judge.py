@@ -9,13 +9,14 @@ import torch
 
 from intellectual_property_protection.cast import LEVELS, Cast
 from intellectual_property_protection.protocol import EvaluationConfig
-from intellectual_property_protection.score import Score
+from intellectual_property_protection.score import Score, combine
 from modelgif.experiment.measurement import Measurement
 from modelgif.verdict import (
     Calibration,
     Decision,
     MatchedBy,
     combined_p_value,
+    conformal_p_value,
     cross_conformal_p_value,
     decide,
     holm,
@@ -54,12 +55,14 @@ def judge(
     *,
     level: float,
     generator: torch.Generator | None = None,
+    combined: Score | None = None,
 ) -> Judged | None:
     """Returns the verdict on a model among the independents it is matched with, or None.
 
     It is that of `modelgif.verdict.verdicts`, unless independents chose references: then one score
     gives the cross-conformal p-value, and of several, each independent enters with the score of its
-    own fold and the suspect with its mean.
+    own fold and the suspect with its mean. Standardised, the model's sum of deviations is ranked
+    among those of the independents of all kinds.
 
     Args:
         parts: the scores; those that cannot describe the model are left out, and with none left,
@@ -69,6 +72,7 @@ def judge(
         config: the rules.
         level: share of honest models that may be called derived.
         generator: of draws of the references, for the interval; None for no interval.
+        combined: `combine` of the parts, where many models are judged by them.
     """
     matched_by, matched = cast.matched(model, config.fewest)
     known = [part for part in parts if part.known([model])]
@@ -76,9 +80,18 @@ def judge(
     if not known or len(matched) < (1 if len(known) == 1 else 2):
         return None
     if any(len(part.values) > 1 for part in known):
-        p_value = _with_folds(known, model, matched)
-        decision = decide(p_value, len(matched), level=level)
-        return Judged(p_value, len(matched), matched_by, decision)
+        n = len(matched)
+        if config.calibration == "matched":
+            p_value = _with_folds(known, model, matched)
+        else:
+            sums = (combined or combine(parts, cast, fewest=config.fewest)).own
+            others = sums[cast.like_labelled(model)]
+            others = others[np.isfinite(others)]
+            if not len(others) or not np.isfinite(sums[model]):
+                return None
+            n = len(others)
+            p_value = conformal_p_value(sums[model].item(), others)
+        return Judged(p_value, n, matched_by, decide(p_value, n, level=level))
     others = cast.like_labelled(model)
     tables = {str(i): _contributions(part) for i, part in enumerate(known)}
     (verdict,) = verdicts(
@@ -121,8 +134,11 @@ def suspect_measurements(
     - ``matched_by``: 0, 1 or 2 for independents of its architecture and training, of its
       architecture, or all
     """
+    combined = combine(parts, cast, fewest=config.fewest)
     judged = {
-        member.name: judge(parts, cast, model, config, level=level, generator=generator)
+        member.name: judge(
+            parts, cast, model, config, level=level, generator=generator, combined=combined
+        )
         for model, member in enumerate(cast.members)
         if member.role == "suspect"
     }
@@ -171,10 +187,13 @@ def honest_measurements(
     there, so that small groups tell only the second rate.
     """
     found = []
+    combined = combine(parts, cast, fewest=config.fewest)
     for calibration in get_args(Calibration):
         rules = config.model_copy(update={"calibration": calibration})
         for group, models in honest_groups(cast).items():
-            judged = [judge(parts, cast, model, rules, level=level) for model in models]
+            judged = [
+                judge(parts, cast, model, rules, level=level, combined=combined) for model in models
+            ]
             p_values = np.array([one.p_value for one in judged if one is not None])
             if len(p_values):
                 # 1e-9: 1/20 must reach 0.05 whatever the rounding.

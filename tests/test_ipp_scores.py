@@ -305,9 +305,10 @@ def test_an_adversarially_trained_suspect_is_judged_by_its_like():
     assert len(honest_groups(cast)["independents, adversarially trained"]) == 6
 
 
+@pytest.mark.parametrize("n_folds", [1, 5])
 @pytest.mark.parametrize("n_parts", [1, 3])
 @pytest.mark.parametrize("calibration", ["matched", "standardised"])
-def test_honest_suspects_are_accused_at_the_level(n_parts, calibration):
+def test_honest_suspects_are_accused_at_the_level(n_parts, calibration, n_folds):
     """Over many made-up zoos, 5 % of honest suspects are called derived, by one score or more."""
     config = RULES.model_copy(update={"calibration": calibration})
     accused = []
@@ -316,12 +317,33 @@ def test_honest_suspects_are_accused_at_the_level(n_parts, calibration):
         random = np.random.default_rng(seed)
         far = np.array([3.0 * (m.architecture == "b") for m in cast.members])
         common = far + random.normal(size=len(far))
-        parts = [one(cast, common + random.normal(size=len(common))) for _ in range(n_parts)]
+        # Folds choose nearly alike.
+        unlike = np.random.default_rng(seed + 1000)
+        parts = [
+            Score(
+                common
+                + random.normal(size=len(common))
+                + 0.05 * unlike.normal(size=(n_folds, len(common))),
+                cast.folds,
+            )
+            for _ in range(n_parts)
+        ]
         for model in honest_groups(cast)["honest suspects"]:
             judged = judge(parts, cast, model, config, level=0.05)
             accused.append(judged.p_value <= 0.05 + 1e-9)
     assert len(accused) == 300
     assert scipy.stats.binomtest(sum(accused), 300, 0.05).pvalue > 0.01
+
+
+def test_standardised_independents_are_ranked_among_all_kinds_with_chosen_references_too():
+    """Each of 38 independents is the nearest, the second nearest … once: one in 20 is accused."""
+    cast = cast_of(zoo(n_independents=19), folds=5, seed=0)
+    values = np.random.default_rng(4).normal(size=(5, len(cast.members)))
+    parts = [Score(values, cast.folds), Score(values**3, cast.folds)]
+    found = honest_measurements(cast, parts, RULES, level=0.05)
+    rates = {m.quantity: (m.value, m.n) for m in found if "from scratch" in m.subject}
+    assert rates["false_positive_rate_matched"] == (0, 38)
+    assert rates["false_positive_rate_standardised"] == (pytest.approx(1 / 38), 38)
 
 
 def test_honest_models_are_counted_by_what_could_make_them_look_near(cast):
