@@ -1,6 +1,6 @@
 """Measures search: milliseconds a query, and the recall of approximate against exact search.
 
-    python benchmarks/index.py
+    PYTHONPATH=. python benchmarks/index.py
 
 prints one table and writes `benchmarks/results/index.csv`. It needs faiss. Two indexes are
 searched:

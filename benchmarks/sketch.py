@@ -1,6 +1,6 @@
 """Measures sketches of trained models: their size, the error of distances, and stated intervals.
 
-    python benchmarks/sketch.py
+    PYTHONPATH=. python benchmarks/sketch.py
 
 prints one table and writes `benchmarks/results/sketch.csv`. The models are digit classifiers, some
 made from others; those of the demo are trained first when they are missing, which takes minutes.

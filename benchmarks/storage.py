@@ -1,6 +1,6 @@
 """Measures field stores: size, time, and what their precision does to distances.
 
-    python benchmarks/storage.py
+    PYTHONPATH=. python benchmarks/storage.py
 
 prints one table and writes `benchmarks/results/storage.csv`. The fields are those of trained digit
 classifiers; the models of the demo are trained first when they are missing, which takes minutes.

@@ -1,14 +1,16 @@
 """Trained models to measure on: the demo's zoo of digit classifiers, made when it is missing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
+import yaml
 from torch import Tensor
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.train import checkpoint_path, train
-from intellectual_property_protection.zoo import roster
+from intellectual_property_protection.train import train
 from modelgif.experiment.config import load_config
 from modelgif.experiment.data import load_data
 from modelgif.experiment.run import open_run
@@ -19,6 +21,36 @@ from modelgif.reference import References, random_references
 from modelgif.store import FieldStore
 
 _CONFIG = Path("intellectual_property_protection/configs/demo.yaml")
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """The finished zoo of a run of the testbed intellectual_property_protection.
+
+    Attributes:
+        label: of the run.
+        roster: a row a model: ``model``, ``role``, ``recipe``, ``architecture``, and others.
+        paths: of the checkpoints, in the order of the roster.
+        references: drawn from the training images.
+        baseline: the mean image.
+    """
+
+    label: str
+    roster: pd.DataFrame
+    paths: list[Path]
+    references: References
+    baseline: Tensor
+
+
+def open_zoo(folder: Path | None, *, references: int) -> Zoo:
+    """Returns the zoo of the run in `folder`, by default the demo's, trained if need be."""
+    folder = _demo_run() if folder is None else folder
+    roster = pd.read_csv(folder / "zoo" / "roster.csv")
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    data = load_data(**settings["data"])
+    points = _draw(data.train_images, references)
+    paths = [folder / "zoo" / f"{name}.safetensors" for name in roster["model"]]
+    return Zoo(folder.name, roster, paths, points, data.mean)
 
 
 def zoo_fields(
@@ -33,9 +65,7 @@ def zoo_fields(
         n_steps: S.
     """
     data = load_data(name="digits")
-    ids = [f"train/{i}" for i in range(len(data.train_images))]
-    generator = torch.Generator().manual_seed(0)
-    points = random_references(data.train_images, ids, references, generator=generator)
+    points = _draw(data.train_images, references)
     paths = _checkpoints(folder)
     every = max(1, len(paths) // models)
     return {
@@ -77,10 +107,18 @@ def write_stores(
             store.append(field)
 
 
+def _draw(images: Tensor, count: int) -> References:
+    ids = [f"train/{i}" for i in range(len(images))]
+    generator = torch.Generator().manual_seed(0)
+    return random_references(images, ids, count, generator=generator)
+
+
 def _checkpoints(folder: Path | None) -> list[Path]:
-    if folder is not None:
-        return sorted(folder.glob("*.safetensors"))
+    return sorted((folder or _demo_run() / "zoo").glob("*.safetensors"))
+
+
+def _demo_run() -> Path:
     config = load_config(IPPConfig, _CONFIG, [])
     run = open_run(config, testbed="intellectual_property_protection", name=_CONFIG.stem)
     train(run)
-    return [checkpoint_path(run, member) for member in roster(config)]
+    return run.folder

@@ -1,4 +1,4 @@
-"""Stage 4: draws the heat map, the tree, distances by role, ROC curves and the learning curve."""
+"""Stage 4: draws the figures, and puts them and the tables on one page."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from intellectual_property_protection.cast import Cast
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import main_score
-from intellectual_property_protection.tables import curve_table, measured
+from intellectual_property_protection.tables import all_tables, curve_table, measured
 from intellectual_property_protection.zoo import roster
 from modelgif.experiment.figure import (
     distributions,
@@ -21,7 +21,9 @@ from modelgif.experiment.figure import (
     similarity_tree,
 )
 from modelgif.experiment.record import read_records
+from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run_report import write_run_report
 
 # What attacks have in common, so that figures need few colours.
 _FAMILIES = {
@@ -33,31 +35,80 @@ _FAMILIES = {
 }
 
 
+# What the page shows beside each figure: its heading, and the caption.
+_SHOWN = {
+    "distances": ("By attack and architecture", "Distance of gradient fields to the victim"),
+    "similarity_tree": (
+        "How alike all models are",
+        "Models that join further right are more alike",
+    ),
+    "heat_map": ("All distances", "Distance of gradient fields, every pair"),
+    "roc": ("Derived models told from honest ones", "ROC of the distance, pooled architectures"),
+    "curve": ("How many references it takes", "AUC within architectures, by number of references"),
+}
+
+
 def plot(run: Run[IPPConfig]) -> None:
-    """Draws every figure from the files of the evaluation."""
+    """Draws every figure from the files of the evaluation, and writes ``report.html``."""
+    records = read_records(run.folder / "records.csv")
+    figures = _figures(run, records)
+    for name, figure in figures.items():
+        save_figure(figure, run.folder / "figures" / f"{name}.png")
+    tables = all_tables(run.config, pd.read_csv(run.folder / "zoo" / "roster.csv"), records)
+    sections = [
+        Section(
+            "Verdicts",
+            "On each suspect by itself; Holm's p-value is for all of them.",
+            table=tables["suspects"],
+        ),
+        Section("Attacks", table=tables["attacks"], digits=2),
+        Section("Honest models that would be accused", table=tables["honest"]),
+        *(
+            Section(title, figure=figures[name], caption=caption)
+            for name, (title, caption) in _SHOWN.items()
+        ),
+        Section("Every score", "AUC within architectures.", table=tables["methods"], digits=2),
+    ]
+    write_run_report(
+        run,
+        question="Which suspects were made from the victim?",
+        answer=_answer(tables["suspects"]),
+        sections=sections,
+    )
+
+
+def _answer(suspects: pd.DataFrame) -> str:
+    honest = suspects["made by"] == "honest"
+    called = suspects["verdict"] == "derived"
+    return (
+        f"{(called & ~honest).sum()} of {(~honest).sum()} models that were made from it are called "
+        f"derived, and {(called & honest).sum()} of {honest.sum()} honest ones are."
+    )
+
+
+def _figures(run: Run[IPPConfig], records: pd.DataFrame) -> dict[str, Figure]:
     config = run.config
     members = roster(config)
     names, groups = [m.name for m in members], [_group(m) for m in members]
     matrix = pd.read_csv(run.folder / "distances.csv", index_col="model").loc[names, names]
-    figures = run.folder / "figures"
-    save_figure(heat_map(matrix, names, groups=groups), figures / "heat_map.png")
-    save_figure(similarity_tree(matrix, names, groups=groups), figures / "similarity_tree.png")
-
-    records = read_records(run.folder / "records.csv")
     main = main_score(config.references, config.evaluation)
     distance = measured(records, "distance_to_victim", str(main))
     by_kind: dict[str, list[float]] = {}
     for member in sorted(members[1:], key=lambda m: (m.short_architecture, m.is_derived)):
         kind = f"{_label(member)}, {member.short_architecture}"
         by_kind.setdefault(kind, []).append(distance[member.name])
-    save_figure(distributions(by_kind), figures / "distances.png")
-    save_figure(roc(_sides(members, distance)), figures / "roc.png")
     lines = {
         (row.pop("attack"), _words(score)): pd.Series(row)
         for row in curve_table(records).to_dict("records")
         if (score := str(row.pop("score"))).split("/")[0] == str(main)
     }
-    save_figure(curve_figure(lines), figures / "curve.png")
+    return {
+        "heat_map": heat_map(matrix, names, groups=groups),
+        "similarity_tree": similarity_tree(matrix, names, groups=groups),
+        "distances": distributions(by_kind),
+        "roc": roc(_sides(members, distance)),
+        "curve": curve_figure(lines),
+    }
 
 
 def _sides(

@@ -1,4 +1,4 @@
-"""Stage 6: draws how well each score orders the models, and the best scores against accuracy."""
+"""Stage 6: draws how well each score orders the models, and puts all on one page."""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +6,17 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from model_selection.config import ModelSelectionConfig
-from model_selection.evaluate import read_accuracy
+from model_selection.evaluate import kinds, read_accuracy
 from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
 from model_selection.sheets import by_score
 from model_selection.static_ranking import static_ranking
+from model_selection.tables import accuracy_table, choice_table, note_table, tau_table
 from model_selection.view import measured, ordered, task_columns, title
 from modelgif.experiment.figure import save_figure
 from modelgif.experiment.record import read_records
+from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run_report import write_run_report
 
 # Plain scores, those after descent, and the static ranking, told apart by the colour-blind.
 _PLAIN, _MOVED, _STATIC, _FAINT = "#0072B2", "#D55E00", "#000000", "#BBBBBB"
@@ -21,18 +24,48 @@ _N_BEST = 2
 
 
 def plot(run: Run[ModelSelectionConfig]) -> None:
-    """Draws every figure from the files of the evaluation."""
+    """Draws every figure from the files of the evaluation, and writes ``report.html``."""
     records = read_records(run.folder / "records.csv")
-    accuracy = read_accuracy(run)
-    scores = by_score(pd.read_csv(run.folder / "scores.csv"), accuracy)
-    scores[STATIC] = static_ranking(accuracy)
+    accuracy, sheet = read_accuracy(run), pd.read_csv(run.folder / "scores.csv")
+    scores = by_score(sheet, accuracy) | {STATIC: static_ranking(accuracy)}
     tau = measured(records, TAU)
     best = [name for name in ordered(records) if name != STATIC and (name, MEAN) in tau]
     shown = {name: scores[name] for name in (*best[:_N_BEST], STATIC)}
-    figures = run.folder / "figures"
-    save_figure(orders(records), figures / "orders.png")
-    save_figure(tau_map(records), figures / "tau_map.png")
-    save_figure(against_accuracy(shown, accuracy), figures / "against_accuracy.png")
+    figures = {
+        "orders": orders(records),
+        "tau_map": tau_map(records),
+        "against_accuracy": against_accuracy(shown, accuracy),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, run.folder / "figures" / f"{name}.png")
+    write_run_report(
+        run,
+        question="Which pretrained model do I fine-tune?",
+        answer=f"Of the scores, {title(best[0])} orders the models best: mean weighted Kendall's τ "
+        f"{tau[best[0], MEAN]:.2f}. The order of the models on the other tasks has "
+        f"{tau[STATIC, MEAN]:.2f}."
+        if best and (STATIC, MEAN) in tau
+        else "No score orders the models of every task.",
+        sections=[
+            Section(
+                "How well scores order the models",
+                "Weighted Kendall's τ of score and accuracy after fine-tuning; the grey band holds "
+                "95 % of the means that random orders give.",
+                table=tau_table(records),
+                figure=figures["orders"],
+                caption="A dot is a task, a diamond the mean with its interval",
+            ),
+            Section("By task", figure=figures["tau_map"], caption="Weighted Kendall's τ"),
+            Section("What choosing by a score costs", table=choice_table(records)),
+            Section(
+                "Scores and accuracy",
+                table=accuracy_table(accuracy, kinds(run)),
+                figure=figures["against_accuracy"],
+                caption="A dot is a model: the best scores and the static ranking, and accuracy",
+            ),
+            Section("What scores warned of", table=note_table(sheet)),
+        ],
+    )
 
 
 def orders(records: pd.DataFrame) -> Figure:

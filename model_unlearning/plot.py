@@ -1,4 +1,4 @@
-"""Stage 4: draws distances, accuracy and membership over epochs."""
+"""Stage 4: draws distances, accuracy and membership over epochs, and puts all on one page."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from model_unlearning.config import UnlearningConfig
 from model_unlearning.extract_fields import IMAGE_SETS
 from model_unlearning.measure import TO_ORIGINAL, TO_RETRAINED, by_checkpoint, half_width
+from model_unlearning.tables import final_table, performance_table, verdict_table
 from modelgif.experiment.figure import save_figure
 from modelgif.experiment.record import read_records
+from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run_report import write_run_report
 
 # One colour a kind in every panel, told apart by the colour-blind (Okabe and Ito).
 COLOURS = {
@@ -30,23 +33,58 @@ _IMAGES = {"forgotten": "forgotten training images", "held_out": "held-out image
 
 
 def plot(run: Run[UnlearningConfig]) -> None:
-    """Draws the paper's figure, the comparison with retraining, and what others look at."""
-    rows = by_checkpoint(read_records(run.folder / "records.csv"))
-    data = run.config.data.name
-    figures = run.folder / "figures"
+    """Draws distances, accuracy and membership over epochs, and writes ``report.html``."""
+    records = read_records(run.folder / "records.csv")
+    figures = _figures(run, records)
+    for name, figure in figures.items():
+        save_figure(figure, run.folder / "figures" / f"{name}.png")
+    verdicts = verdict_table(records)
+    band = "Means over replicates, with 95 % intervals"
+    shown = {
+        "distance_to_original": ("Distances to the original", final_table(records)),
+        "distance_to_retrained": ("Nearer to the original, or to the retrained?", verdicts),
+        "performance": ("What accuracy and membership say", performance_table(records)),
+    }
+    write_run_report(
+        run,
+        question="Has the model forgotten?",
+        answer=_answer(verdicts),
+        sections=[
+            Section(title, table=table, figure=figures[name], caption=band)
+            for name, (title, table) in shown.items()
+        ],
+    )
+
+
+def _answer(verdicts: pd.DataFrame) -> str:
+    """How many methods' models, at either image set, are nearer to which side."""
+    passed = verdicts["nearer to"].dropna() if "nearer to" in verdicts else pd.Series(dtype=str)
+    counts = passed[passed != ""].value_counts()
+    if counts.empty:
+        return "There are too few replicates for a verdict."
+    said = ", ".join(f"{side} {count} times" for side, count in counts.items())
+    return (
+        f"Of {counts.sum()} verdicts on models that were made to forget, by method and image set, "
+        f"the nearer side is: {said}."
+    )
+
+
+def _figures(run: Run[UnlearningConfig], records: pd.DataFrame) -> dict[str, Figure]:
+    rows, data = by_checkpoint(records), run.config.data.name
+    figures = {}
     for name, quantity, label in (
         ("distance_to_original", TO_ORIGINAL, "distance to the original, 1 − cos"),
         ("distance_to_retrained", TO_RETRAINED, "distance to the retrained, 1 − cos"),
     ):
         panels = {f"{quantity}.{images}": f"{data}: {_IMAGES[images]}" for images in IMAGE_SETS}
-        save_figure(over_epochs(rows, panels, label=label), figures / f"{name}.png")
+        figures[name] = over_epochs(rows, panels, label=label)
     panels = {
         "accuracy_retained": f"{data}: accuracy on retained images",
         "accuracy_forgotten": f"{data}: accuracy on forgotten images",
         "membership_auc": f"{data}: membership inference",
     }
-    performance = over_epochs(rows, panels, label="accuracy, or AUC")
-    save_figure(performance, figures / "performance.png")
+    figures["performance"] = over_epochs(rows, panels, label="accuracy, or AUC")
+    return figures
 
 
 def over_epochs(rows: pd.DataFrame, panels: Mapping[str, str], *, label: str) -> Figure:

@@ -6,6 +6,7 @@ one minus the mean cosine of their fields.
 
 from modelgif import ranking, verdict
 from modelgif.distance import distance, distance_per_reference, pairwise_distances, zero_cells
+from modelgif.distance_matrix import DistanceMatrix, distance_matrix
 from modelgif.extract import Extraction, extract
 from modelgif.field import gradient_field
 from modelgif.index import SketchIndex
@@ -20,6 +21,7 @@ from modelgif.stream import StreamedDistances, stream_distances
 from modelgif.target import Target, resolve_target
 
 __all__ = [
+    "DistanceMatrix",
     "Extraction",
     "FieldStore",
     "References",
@@ -31,6 +33,7 @@ __all__ = [
     "cutmix",
     "derangement",
     "distance",
+    "distance_matrix",
     "distance_per_reference",
     "estimate_distance",
     "extract",

@@ -26,7 +26,7 @@ def card_text(card: Mapping[str, Any]) -> str:
     Raises:
         ValueError: for a card that would not be read back, or is no plain finite JSON.
     """
-    plain = {key: value for key, value in card.items() if key != DIGEST_KEY}
+    plain = _without(card, DIGEST_KEY)
     check_card(plain)
     whole = plain | {DIGEST_KEY: _digest(plain)}
     text = json.dumps(whole, sort_keys=True, indent=2, allow_nan=False) + "\n"
@@ -51,11 +51,11 @@ def parse_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(content.decode(), parse_constant=_refuse, object_pairs_hook=_once)
         check_card(card)
-        stated = card.pop(DIGEST_KEY, None)
-        found = _digest(card)
+        sound = _has_digest(card)
+        card.pop(DIGEST_KEY, None)
     except (ValueError, TypeError, RecursionError) as error:
         raise CardError(str(error)[:500]) from error
-    if stated not in (None, found):
+    if not sound:
         raise CardError(
             f"its content does not have the digest it states; if you changed it on purpose, take "
             f"{DIGEST_KEY} out."
@@ -79,6 +79,19 @@ def check_card(card: object) -> None:
         raise ValueError(f"weights_sha256 must be 64 hexadecimal digits, got {repr(digest)[:80]}.")
     parse_architecture(card.get("architecture"))
     checked_preprocessing(card.get("preprocessing", {}))
+
+
+def _has_digest(card: Mapping[str, Any]) -> bool:
+    """Whether a card has the digest that it states, if it states one."""
+    if DIGEST_KEY in card:
+        return card[DIGEST_KEY] == _digest(_without(card, DIGEST_KEY))
+    # Damage may also have hit the name of the digest.
+    digests = [key for key, value in card.items() if isinstance(value, str) and len(value) == 64]
+    return not any(card[key] == _digest(_without(card, key)) for key in digests)
+
+
+def _without(card: Mapping[str, Any], left_out: str) -> dict[str, Any]:
+    return {key: value for key, value in card.items() if key != left_out}
 
 
 def _digest(card: Mapping[str, Any]) -> str:

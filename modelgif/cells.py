@@ -29,6 +29,20 @@ def finite_cells(
     return cells
 
 
+def channel_mean(block: Tensor) -> Tensor:
+    """Returns a block ``[n, S, C, ...]`` of a field averaged over its channels, ``[n, S, ...]``.
+
+    Raises:
+        ValueError: for a field whose inputs have channels alone, or none.
+    """
+    if block.ndim < 4:
+        raise ValueError(
+            "averaging channels needs inputs of channels and positions, [C, ...], got a field "
+            f"{list(block.shape)}."
+        )
+    return block.mean(2)
+
+
 def check_finite(finite: Tensor, name: str, references: int | Sequence[str]) -> None:
     """Checks that the field `name` is finite at every reference of a block, as bool ``[n]`` says.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.checkpoint import weights_sha256
-from modelgif.extract import ModelSource, versions
+from modelgif.extract import ModelSource, baseline_description, versions
 from modelgif.field import broadcast_baseline, gradient_field
 from modelgif.field_header import FieldHeader
 from modelgif.loading import load_model
@@ -90,7 +90,7 @@ class Describer:
             model=name,
             weights_sha256=weights_sha256(model),
             target=self._objective.name,
-            baseline=_description(self.baseline),
+            baseline=baseline_description(self.baseline),
             rule=self.rule,
             n_steps=self.n_steps,
             cumulative=self.cumulative,
@@ -116,10 +116,3 @@ def make_model(source: ModelSource) -> nn.Module:
     if isinstance(source, str):
         return load_model(source)
     return source if isinstance(source, nn.Module) else source()
-
-
-def _description(baseline: float | Tensor) -> str:
-    """A number, or the digest of a tensor."""
-    if isinstance(baseline, Tensor):
-        return f"sha256:{weights_sha256({'baseline': baseline})[:16]}"
-    return repr(float(baseline))

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from modelgif.acceleration import Acceleration, accelerate, autocast_distance
+from modelgif.background import Background
 from modelgif.checkpoint import weights_sha256
 from modelgif.field import broadcast_baseline, gradient_field
 from modelgif.loading import load_model
+from modelgif.micro_batch import micro_batch
 from modelgif.preprocessing import Preprocessed
 from modelgif.quadrature import Rule
 from modelgif.reference import References
@@ -26,6 +29,8 @@ ModelSource = str | nn.Module | Callable[[], nn.Module]
 
 # Numbers of a field computed before they go to the file: 256 MiB of float32.
 _BLOCK_NUMBERS = 2**26
+# References on which the error of autocast is measured.
+_SAMPLE = 4
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
 
 
@@ -37,11 +42,13 @@ class Extraction:
         stores: path of every field store now present, by model.
         skipped: models whose store was there already.
         failed: models without a store, with the reason.
+        notes: what was tried to describe a model faster, and what became of it, by model.
     """
 
     stores: dict[str, Path] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def raise_for_failures(self) -> None:
         """Raises `RuntimeError` naming every failed model, if there are any."""
@@ -66,6 +73,7 @@ def extract(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     config_sha256: str = "",
+    acceleration: Acceleration | None = None,
     progress: bool = True,
 ) -> Extraction:
     """Computes the gradient field of every model and returns where the stores are.
@@ -92,6 +100,8 @@ def extract(
         device: where to compute.
         dtype: precision of computation.
         config_sha256: recorded in every store.
+        acceleration: what to try to describe models faster; autocast is recorded in every store,
+            and its notes give the distance of its field from the field without, at four references.
         progress: whether to show a progress bar on the terminal.
 
     Raises:
@@ -112,8 +122,8 @@ def extract(
     settings: dict[str, Any] = dict(
         options,
         target=objective.name,
-        baseline=_description(baseline),
-        dtype=str(dtype).removeprefix("torch."),
+        baseline=baseline_description(baseline),
+        dtype=_precision(dtype, acceleration),
         storage=storage,
         references_sha256=references.sha256(),
         config_sha256=config_sha256,
@@ -127,7 +137,7 @@ def extract(
     done = Extraction()
     with tqdm(total=len(models) * len(images), unit="reference", disable=not progress) as bar:
         for count, (name, source) in enumerate(models.items(), start=1):
-            bar.set_description(name)
+            bar.setbaseline_description(name)
             path = Path(folder) / f"{name}.h5"
             try:
                 model = _model(source)
@@ -141,7 +151,17 @@ def extract(
                     done.skipped.append(name)
                 else:
                     model = model.to(device, dtype)
-                    with FieldStore.create(path, header, references.ids, images.shape[1:]) as store:
+                    if acceleration is not None:
+                        sample = slice(min(_SAMPLE, len(images)))
+                        goal = target[sample] if isinstance(target, Tensor) else objective
+                        here = dict(options, target=goal, baseline=starts[sample])
+                        model, chunk_size, done.notes[name] = _faster(
+                            model, images[sample].to(device, dtype), acceleration, chunk_size, here
+                        )
+                    with (
+                        FieldStore.create(path, header, references.ids, images.shape[1:]) as store,
+                        Background(device) as background,
+                    ):
                         for first in range(0, len(images), block):
                             rows = slice(first, first + block)
                             part = gradient_field(
@@ -152,7 +172,7 @@ def extract(
                                 chunk_size=chunk_size,
                                 **options,
                             )
-                            store.append(part)
+                            background.call(store.append, part)
                             bar.update(len(part))
                 done.stores[name] = path
             except Exception as error:
@@ -175,6 +195,35 @@ def _model(source: ModelSource) -> nn.Module:
     return copy.deepcopy(source) if isinstance(source, nn.Module) else source()
 
 
+def _faster(
+    model: nn.Module,
+    sample: Tensor,
+    acceleration: Acceleration,
+    chunk_size: int | None,
+    options: dict[str, Any],
+) -> tuple[nn.Module, int | None, list[str]]:
+    """The accelerated model, the chunk size that it is for, and the notes."""
+    example = sample
+    if acceleration.cuda_graphs:
+        chunk_size = chunk_size or micro_batch(model, sample)
+        example = sample[torch.arange(chunk_size) % len(sample)]
+    faster, notes = accelerate(model, example, acceleration)
+    cast = acceleration.autocast
+    if cast is not None:
+        if f"{cast} autocast" not in notes:
+            # The header says that it was cast.
+            raise ValueError(f"the model does not run under autocast: {'; '.join(notes)}")
+        moved = autocast_distance(model, sample, cast, **options)
+        notes.append(f"{cast} autocast moves the field by a distance of {moved:.2g}")
+    return faster, chunk_size, notes
+
+
+def _precision(dtype: torch.dtype, acceleration: Acceleration | None) -> str:
+    name = str(dtype).removeprefix("torch.")
+    cast = None if acceleration is None else acceleration.autocast
+    return name if cast is None else f"{name} under {cast} autocast"
+
+
 def _is_there(path: Path, header: FieldHeader) -> bool:
     """Whether a sound store with this header is at `path`."""
     if not path.exists():
@@ -189,8 +238,8 @@ def _is_there(path: Path, header: FieldHeader) -> bool:
     return True
 
 
-def _description(baseline: float | Tensor) -> str:
-    """What the store records: a number, or the digest of a tensor."""
+def baseline_description(baseline: float | Tensor) -> str:
+    """Returns what a store records of a baseline: a number, or the digest of a tensor."""
     if isinstance(baseline, Tensor):
         return f"sha256:{weights_sha256({'baseline': baseline})[:16]}"
     return repr(float(baseline))

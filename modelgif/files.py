@@ -1,13 +1,17 @@
 """Files that are written whole or not at all."""
 
 import errno
+import hashlib
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Processes of several machines may share a folder, and a number may be taken on each.
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 class DiskFullError(OSError):
@@ -19,16 +23,19 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     Readers therefore see the old file, no file or the whole new file, never a part of it. When the
-    block raises, the temporary file is removed and `path` is left as it was. A process killed
-    inside the block leaves only a `*.part` file, which the next writer of `path` replaces.
+    block raises, the temporary file is removed and `path` is left as it was. Each process has a
+    temporary file of its own, so that two may write the same path: the last rename stays. A process
+    killed inside the block leaves only a `*.part` file, which the next writer of `path` on the same
+    machine removes.
 
     Raises:
         DiskFullError: when there is no room, whatever the block's writer made of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{_MACHINE}-{os.getpid()}.part")
     part.unlink(missing_ok=True)
+    _remove_parts_of_the_dead(path)
     try:
         with full_disk_named(path):
             yield part
@@ -66,6 +73,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` as UTF-8 to `path`, whole or not at all."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _remove_parts_of_the_dead(path: Path) -> None:
+    own = re.compile(rf"{re.escape(path.name)}\.{_MACHINE}-(\d+)\.part")
+    for name in os.listdir(path.parent):
+        found = own.fullmatch(name)
+        if found and not _lives(int(found[1])):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # Somebody else's.
+        pass
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

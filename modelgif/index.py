@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from modelgif.files import full_disk_named, write_text
+from modelgif.pair_sums import warn_of_zero_cells
 from modelgif.sketch import Sketch, difference, estimated_distances
 from modelgif.sketch_file import values_layout
 
@@ -54,6 +55,10 @@ class SketchIndex:
 
     Raises:
         IndexFileError: when the index is damaged.
+
+    Attributes:
+        names: of the models, in the order of adding.
+        zero_cells: how many cells of each one's field are zero.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, verify: bool = True) -> None:
@@ -97,7 +102,10 @@ class SketchIndex:
                         "it with the references and settings of the others."
                     )
             values = b"".join(_bytes(sketch.values) for sketch in sketches.values())
-            names = "".join(json.dumps(name) + "\n" for name in sketches).encode()
+            names = "".join(
+                json.dumps([name, sketch.zero_cells] if sketch.zero_cells else name) + "\n"
+                for name, sketch in sketches.items()
+            ).encode()
             self._append("values.bin", sum(s["values_bytes"] for s in self._segments), values)
             self._append("names.txt", sum(s["names_bytes"] for s in self._segments), names)
             segment = {
@@ -124,6 +132,9 @@ class SketchIndex:
         Raises:
             IndexFileError: for a sketch that cannot be compared with those in the index.
             ValueError: for a `k` below 1.
+
+        Warns:
+            modelgif.distance.ZeroCellWarning: when a field has zero cells, with their number.
         """
         self.check(sketch, k)
         distances = [
@@ -131,7 +142,14 @@ class SketchIndex:
             for _, block in self.blocks()
         ]
         nearest, rows = torch.cat(distances).sort(stable=True)
-        return Matches([self.names[row] for row in rows[:k].tolist()], nearest[:k])
+        return self.matches(sketch, rows[:k].tolist(), nearest[:k])
+
+    def matches(self, sketch: Sketch, rows: list[int], distances: Tensor) -> Matches:
+        """Returns models by row, with their distances, and warns of zero cells."""
+        names = [self.names[row] for row in rows]
+        zeros = [self.zero_cells[row] for row in rows]
+        warn_of_zero_cells([sketch.zero_cells, *zeros], [sketch.field.model, *names])
+        return Matches(names, distances)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """Gives the values block by block, ``[n, …]``, each with the row of its first sketch."""
@@ -203,7 +221,8 @@ class SketchIndex:
     def _load(self) -> None:
         self._comparable: dict[str, Any] = {}
         self._segments: list[dict[str, Any]] = []
-        self.names = []
+        self.names: list[str] = []
+        self.zero_cells: list[int] = []
         path = self.folder / "index.json"
         if not os.path.lexists(path):
             return
@@ -220,7 +239,10 @@ class SketchIndex:
                 raise ValueError(f"names of {length} bytes")
             with (self.folder / "names.txt").open("rb") as file:
                 lines = file.read(length).decode().splitlines()
-            self.names: list[str] = [json.loads(line) for line in lines]
+            for entry in map(json.loads, lines):
+                name, zeros = entry if isinstance(entry, list) else (entry, 0)
+                self.names.append(name)
+                self.zero_cells.append(zeros)
             count = sum(segment["count"] for segment in self._segments)
             stated = sum(segment["values_bytes"] for segment in self._segments)
             there = (self.folder / "values.bin").stat().st_size

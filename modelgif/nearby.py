@@ -53,7 +53,7 @@ class Nearby:
         values = self._index.values(rows)
         distances = estimated_distances(sketch.values[None], values, sketch.size)[0].double()
         nearest, order = distances.sort(stable=True)
-        return Matches([self._index.names[rows[i]] for i in order[:k].tolist()], nearest[:k])
+        return self._index.matches(sketch, [rows[i] for i in order[:k].tolist()], nearest[:k])
 
 
 def _comparable(values: Tensor) -> Tensor:

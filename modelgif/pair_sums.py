@@ -25,12 +25,15 @@ class ZeroCellWarning(UserWarning):
     """Some cells of a compared field are zero, so that their direction is undefined."""
 
 
-def warn_of_zero_cells(zeros: Sequence[int], names: Sequence[str], n_cells: int) -> None:
+def warn_of_zero_cells(
+    zeros: Sequence[int], names: Sequence[str], n_cells: int | None = None
+) -> None:
     """Warns the caller's caller of fields that have zero cells, with their number."""
     found = [f"{name}: {count}" for name, count in zip(names, zeros, strict=True) if count]
     if found:
+        among = "" if n_cells is None else f" among {n_cells}"
         warnings.warn(
-            f"zero cells among {n_cells} in field {', '.join(found)}: the target does not depend "
+            f"zero cells{among} in field {', '.join(found)}: the target does not depend "
             "on the input there, so these cells say nothing about function.",
             ZeroCellWarning,
             stacklevel=3,

@@ -16,6 +16,8 @@ _LONGEST_LIST = 2**23
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_SIZE = 20
+# Among the attributes of a record, after MS-DOS.
+_FOLDER = 0x10
 
 
 def read_pickled(path: Path) -> Any:
@@ -73,6 +75,9 @@ def _check_archive(file: IO[bytes], size: int) -> None:
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
             if packed or sum(entry.file_size for entry in entries) > size:
                 raise PlainPickleError("its records are compressed, or overlap")
+            # torch reads nothing into the memory of a record that is marked so.
+            if any(entry.external_attr & _FOLDER for entry in entries):
+                raise PlainPickleError("a record is marked as a folder")
             # Elsewhere, torch and this reader might disagree where a record begins.
             if min(entry.header_offset for entry in entries) != 0:
                 raise PlainPickleError("something stands before its first record")
@@ -81,7 +86,10 @@ def _check_archive(file: IO[bytes], size: int) -> None:
                 raise PlainPickleError(f"its record {damaged} does not have its checksum")
             with archive.open(f"{folder}/data.pkl") as record:
                 outline(record)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, KeyError, OSError) as error:
+    except (
+        *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
+        *(KeyError, OSError, EOFError),
+    ) as error:
         raise PlainPickleError(f"it is no whole archive of torch.save ({error})") from error
 
 

@@ -170,6 +170,43 @@ def top_k_recall(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
     return float(_in_top(predicted, k) @ _in_top(accuracy, k) / k)
 
 
+def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: int = 5) -> float:
+    """Returns which share of the `k` highest scores belongs to the `n_relevant` best, P@K.
+
+    Where a tie leaves open who is among them, on either side, the mean over all ways is returned.
+
+    Args:
+        scores: predicted scores, ``[M]``, higher is better.
+        truth: what they are to foretell, ``[M]``, higher is better.
+        k: how many are retrieved, 1 to M.
+        n_relevant: how many of the best count as relevant, 1 to M.
+
+    Raises:
+        ValueError: as `top_1_regret`, or for `k` or `n_relevant` out of range.
+
+    Source: Song et al., Deep Model Transferability from Attribution Maps, NeurIPS 2019, section 4,
+    where the five best sources of a target are relevant.
+    """
+    return _hits(scores, truth, k, n_relevant) / k
+
+
+def recall_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: int = 5) -> float:
+    """Returns which share of the `n_relevant` best is among the `k` highest scores, R@K.
+
+    All else is as in `precision_at_k`; with ``n_relevant = k`` it is `top_k_recall`.
+    """
+    return _hits(scores, truth, k, n_relevant) / n_relevant
+
+
+def _hits(scores: ArrayLike, truth: ArrayLike, k: int, n_relevant: int) -> float:
+    """Returns how many of the `n_relevant` best are among the `k` highest, expected over ties."""
+    predicted, best = _choosable(scores, truth)
+    for name, count in (("k", k), ("n_relevant", n_relevant)):
+        if not 1 <= count <= len(best):
+            raise ValueError(f"{name} must lie in 1 .. {len(best)}, the number of scores: {count}.")
+    return float(_in_top(predicted, k) @ _in_top(best, n_relevant))
+
+
 def _in_top(values: np.ndarray, k: int) -> np.ndarray:
     """Returns the probability of each value to be among the `k` highest, ties in random order."""
     least = np.sort(values)[-k]

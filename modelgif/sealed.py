@@ -72,12 +72,13 @@ def read_sealed(
             f"{path} is not a sound {kind} ({type(error).__name__}: {str(error)[:300]}); make it "
             "again."
         ) from error
-    if found != kind:
-        raise SealedFileError(f"{path}: expected a {kind}, got a {str(found)[:80]}.")
-    if _digest(kind, text, tensors) != digest:
+    # Of what it says to be, so that a damaged kind is not taken for another.
+    if _digest(str(found), text, tensors) != digest:
         raise SealedFileError(
             f"{path} is damaged: its content does not have the digest it states; make it again."
         )
+    if found != kind:
+        raise SealedFileError(f"{path}: expected a {kind}, got a {str(found)[:80]}.")
     return header, tensors
 
 

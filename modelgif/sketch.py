@@ -22,6 +22,7 @@ from modelgif.cosine_estimate import (
     interval,
 )
 from modelgif.field_header import FieldHeader
+from modelgif.pair_sums import warn_of_zero_cells
 
 _BYTES_AT_ONCE = {"cpu": 2**20}
 _BYTES_AT_ONCE_ELSEWHERE = 2**28
@@ -47,6 +48,7 @@ class Sketch:
         seed: of the projection.
         precision: ``float32``, ``float16``, or ``sign``, one bit a number.
         values: ``[size]``; for signs uint8 ``[size / 8]``.
+        zero_cells: how many cells of the field are zero, and so have no direction.
     """
 
     field: FieldHeader
@@ -54,6 +56,7 @@ class Sketch:
     seed: int
     precision: Precision
     values: Tensor
+    zero_cells: int = 0
 
     @property
     def n_bytes(self) -> int:
@@ -85,8 +88,12 @@ def estimate_distance(a: Sketch, b: Sketch, *, confidence: float = 0.995) -> Est
     Raises:
         SketchError: when the sketches cannot be compared, naming what differs.
         ValueError: for a confidence outside (0, 1).
+
+    Warns:
+        modelgif.distance.ZeroCellWarning: when a field has zero cells, with their number.
     """
     check_comparable_sketches(a, b)
+    _warn([a, b])
     distance = estimated_distances(a.values[None], b.values[None], a.size)
     low, high = interval(distance, a.size, a.precision, confidence)
     return Estimate(distance.item(), low.item(), high.item())
@@ -97,13 +104,22 @@ def estimate_distances(sketches: Sequence[Sketch]) -> Tensor:
 
     Raises:
         SketchError: for no sketches, or ones that cannot be compared, naming what differs.
+
+    Warns:
+        modelgif.distance.ZeroCellWarning: when a field has zero cells, with their number.
     """
     if not sketches:
         raise SketchError("expected at least one sketch, got none.")
     for sketch in sketches[1:]:
         check_comparable_sketches(sketches[0], sketch)
+    _warn(sketches)
     values = torch.stack([sketch.values for sketch in sketches])
     return estimated_distances(values, values, sketches[0].size).double().fill_diagonal_(0)
+
+
+def _warn(sketches: Sequence[Sketch]) -> None:
+    zeros = [sketch.zero_cells for sketch in sketches]
+    warn_of_zero_cells(zeros, [sketch.field.model for sketch in sketches])
 
 
 def estimated_distances(x: Tensor, y: Tensor, size: int) -> Tensor:

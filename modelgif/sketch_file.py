@@ -29,7 +29,7 @@ def read_sketch(path: str | os.PathLike[str]) -> Sketch:
     try:
         values = tensors["values"]
         field = FieldHeader(**header.pop("field"))
-        sketch = Sketch(field=field, values=values, **header)
+        sketch = Sketch(field=field, values=values, zero_cells=header.pop("zero_cells"), **header)
         if sketch.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {sketch.precision!r}")
         expected = values_layout(sketch.size, sketch.precision)
@@ -45,7 +45,7 @@ def read_sketch(path: str | os.PathLike[str]) -> Sketch:
 
 def sketch_header(sketch: Sketch) -> dict[str, Any]:
     """Returns all of a sketch but its values, as plain JSON."""
-    own = {name: getattr(sketch, name) for name in ("size", "seed", "precision")}
+    own = {name: getattr(sketch, name) for name in ("size", "seed", "precision", "zero_cells")}
     return {"field": asdict(sketch.field)} | own
 
 

@@ -55,6 +55,7 @@ class Sketcher:
         self._name, self._seen = name, set[str]()
         self._projection = RandomProjection(size, seed=seed, device=device)
         self._n_steps = 0
+        self._zeros = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, block: Tensor, reference_ids: Sequence[str]) -> None:
         """Adds the field ``[n, S, *input_shape]`` at `n` references.
@@ -66,6 +67,7 @@ class Sketcher:
         cells = block.detach().flatten(2).to(torch.float64, copy=True)
         unit, zero, finite = normalise_cells(cells)
         check_finite(finite.all(1), self._name, reference_ids)
+        self._zeros += zero.sum()
         # Each cell has one coordinate more, 1 where the cell is zero.
         full = torch.cat([unit, zero[:, :, None].double()], 2).flatten(1)
         positions = torch.arange(full.shape[1], device=full.device)
@@ -88,6 +90,7 @@ class Sketcher:
             values=pack_signs(numbers)
             if self.precision == "sign"
             else numbers.to(getattr(torch, self.precision)),
+            zero_cells=int(self._zeros.item()),
         )
 
 
@@ -156,7 +159,11 @@ def sketch_model(
     ids = describer.references.ids
     for first in range(0, len(ids), block):
         rows = slice(first, first + block)
-        sketcher.add(describer.field(network, rows), ids[rows])
+        try:
+            sketcher.add(describer.field(network, rows), ids[rows])
+        except Exception as error:
+            error.add_note(f"while the model {label!r} was described")
+            raise
     return sketcher.finish(describer.header(label, network))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modelgif.cells import KINDS, Kind, distances_of_cells, finite_cells
+from modelgif.cells import KINDS, Kind, channel_mean, distances_of_cells, finite_cells
 from modelgif.describer import Describer, make_model, with_ids
 from modelgif.extract import ModelSource
 from modelgif.pair_sums import PairSums, warn_of_zero_cells
@@ -54,6 +54,7 @@ def stream_distances(
     rule: Rule = "gausslegendre",
     cumulative: bool = True,
     scale_by_path: bool = True,
+    average_channels: bool = False,
     kind: Kind = "cosine",
     against: str | None = None,
     keep_pairs: bool = False,
@@ -83,6 +84,8 @@ def stream_distances(
         rule: quadrature rule.
         cumulative: whether steps accumulate.
         scale_by_path: whether to multiply by ``x - x'``.
+        average_channels: whether fields of images are averaged over their channels before they are
+            compared, as the released program of the paper does for Taskonomy.
         kind: of distance, as in `modelgif.distance.distance`.
         against: name of the model to compare the others with at every single reference.
         keep_pairs: whether to keep the distances of all pairs at every reference, M²·N numbers.
@@ -147,6 +150,8 @@ def stream_distances(
             "product_dtype": str(product_dtype),
             "device": torch.device(device).type,
         }
+        if average_channels:
+            settings["average_channels"] = True
         saved = StreamCheckpoint(checkpoint, settings)
         saved.restore(sums, kept)
     done = sums.n_references
@@ -157,7 +162,8 @@ def stream_distances(
             fields = []
             for name in names:
                 bar.set_description(name)
-                fields.append(_field(describer, zoo, name, rows))
+                field = _field(describer, zoo, name, rows)
+                fields.append(channel_mean(field) if average_channels else field)
                 bar.update(len(fields[-1]))
             if against is not None:
                 kept["per_reference"].append(_against(fields, names, against, kind, first))

@@ -2,7 +2,8 @@
 
 A *frozen* target is a set of output positions chosen once, from the output at the reference, and
 kept along the whole path, so that the field describes one function. Its value is the sum of the
-output over these positions. A callable target is evaluated anew at every path point.
+output over these positions. A callable target is evaluated anew at every path point. Where the
+value is not finite, its gradient is NaN: no field speaks for a model that gives no numbers.
 """
 
 import difflib
@@ -73,7 +74,7 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
         raise ValueError(f"target must be one of {', '.join(known)}, got {target!r}.{hint}")
     if callable(target):
         name = getattr(target, "__qualname__", type(target).__qualname__)
-        return Target(f"callable:{target.__module__}.{name}", value=target)
+        return Target(f"callable:{target.__module__}.{name}", value=_nan_unless_finite(target))
     raise TypeError(
         f"target must be a name, a tensor of labels or a callable, got {type(target).__name__}."
     )
@@ -81,7 +82,19 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
 
 def selected_sum(output: Tensor, positions: Tensor) -> Tensor:
     """Returns the sum ``[B]`` of `output` ``[B, ...]`` over `positions` ``[B, K]``."""
-    return output.flatten(1).gather(1, positions).sum(1)
+    return _spoilt_unless_finite(output.flatten(1).gather(1, positions).sum(1))
+
+
+def _spoilt_unless_finite(value: Tensor) -> Tensor:
+    """The same values, whose gradient is NaN where they are not finite.
+
+    A last layer with a NaN for a bias has a gradient without one.
+    """
+    return value * (value.detach() * 0 + 1)
+
+
+def _nan_unless_finite(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda output: _spoilt_unless_finite(function(output))
 
 
 def _scores(output: Tensor, target: str) -> Tensor:
@@ -161,7 +174,7 @@ def _labels(labels: Tensor) -> Target:
 
 
 def _output_sum(output: Tensor) -> Tensor:
-    return output.flatten(1).sum(1)
+    return _spoilt_unless_finite(output.flatten(1).sum(1))
 
 
 _NAMED = {

@@ -5,7 +5,11 @@ from collections.abc import Collection, Sequence
 from modelgif.address import Address
 from modelgif.state_dict import CheckpointError
 
-TRUSTED = ("modelgif.experiment.cifar_resnet", "modelgif.experiment.networks")
+TRUSTED = (
+    "modelgif.experiment.backbone",
+    "modelgif.experiment.cifar_resnet",
+    "modelgif.experiment.networks",
+)
 
 
 class UntrustedError(CheckpointError):

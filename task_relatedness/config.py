@@ -7,6 +7,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, mode
 from modelgif.experiment.config import Config
 from modelgif.experiment.training import TrainingConfig
 from modelgif.quadrature import Rule
+from modelgif.target import resolve_target
+from task_relatedness.methods import RIVALS
 from task_relatedness.tasks import TASK_NAMES
 
 Text = Annotated[str, Field(min_length=1)]
@@ -75,6 +77,14 @@ References = Literal["plain", "cutmix", "adversarial"]
 Baseline = Literal["zero", "reference"]
 
 
+class PerturbationConfig(Config):
+    """How far adversarial references are moved, in pixels of [0, 1]."""
+
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 8 / 255
+    step_size: Annotated[float, Field(gt=0, le=1)] = 2 / 255
+    n_steps: PositiveInt = 10
+
+
 class MeasureConfig(Config):
     """How encoders are compared: every combination of references, target and baseline.
 
@@ -85,8 +95,11 @@ class MeasureConfig(Config):
         baselines: a zero input, which is the mean image, or another reference drawn at random.
         n_steps: nodes on the path.
         rule: quadrature rule.
+        average_channels: whether fields are averaged over the colour channels before they are
+            compared, as in the paper's released program.
         rivals: other methods beside, of `task_relatedness.methods`.
         adversary: the task whose encoder adversarial references are made against.
+        perturbation: of these.
         n_bootstrap: redraws of references and of tasks for intervals.
     """
 
@@ -95,9 +108,26 @@ class MeasureConfig(Config):
     baselines: tuple[Baseline, ...] = ("zero",)
     n_steps: PositiveInt = 50
     rule: Rule = "gausslegendre"
+    average_channels: bool = False
     rivals: tuple[Text, ...] = ()
     adversary: Text = "autoencoding"
+    perturbation: PerturbationConfig = PerturbationConfig()
     n_bootstrap: PositiveInt = 1000
+
+    @field_validator("targets")
+    @classmethod
+    def _are_targets(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            resolve_target(target)
+        return targets
+
+    @field_validator("rivals")
+    @classmethod
+    def _are_rivals(cls, rivals: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(rivals) - set(RIVALS))
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(RIVALS)}")
+        return rivals
 
 
 class TaskRelatednessConfig(Config):
@@ -137,4 +167,7 @@ class TaskRelatednessConfig(Config):
             raise ValueError("rooms and zoo belong together")
         if (self.rooms is None) == (self.published is None):
             raise ValueError("give either rooms with zoo, or published")
+        adversary = self.measure.adversary
+        if "adversarial" in self.measure.references and adversary not in self.tasks:
+            raise ValueError(f"measure.adversary must be one of the tasks, got {adversary}")
         return self

@@ -14,6 +14,8 @@ from tests.hostile_kind import Hostile, Maker
 
 HONEST = network_address("convnet", 1, 10)
 TRUSTED = "python:modelgif.experiment.networks"
+BACKBONES = "python:modelgif.experiment.backbone"
+BACKBONE = f"{BACKBONES}:backbone"
 
 
 def hostile_cards() -> Iterator[Hostile]:
@@ -37,6 +39,11 @@ def hostile_cards() -> Iterator[Hostile]:
         ("other_archive", "export:../other.pt2", "must begin with torchvision:"),
         ("repository", "hub:evil/repository:entry", "must begin with torchvision:"),
         ("folder", "hf:evil/model", "must begin with torchvision:"),
+        ("fetching", f"{BACKBONE}?network=torchvision:fasterrcnn_resnet50_fpn", "network must be"),
+        ("giant_backbone", f"{BACKBONE}?network=torchvision:vit_h_14", "more than .* parts or"),
+        ("wide_backbone", f"{BACKBONE}?network=convnet&width=100000", "larger than anything"),
+        ("no_backbone", f"{BACKBONE}?network=7", "cannot be built"),
+        ("no_function_of_texts", f"{BACKBONES}:cut_head?model=a", "cannot be built"),
         ("wide", f"{HONEST}&width=100000", "width=100000 is larger than anything"),
         ("wide_within_reason", f"{HONEST}&width=9000", "more than .* parts or"),
         ("wide_negative", f"{HONEST}&width=-5", "cannot be built"),

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from modelgif.field_writer import FieldWriter
 from modelgif.index import SketchIndex
 from modelgif.steady_file import SteadyFile
 from tests.kill_scenarios import SCENARIOS
-from tests.trust_counts import write_counts
+from tests.trust_counts import counted, flips_held, refusals, write_counts
 
 # Locks, and files that only grow, of which index.json says how much counts.
 UNPUBLISHED = ("lock", "values.bin", "names.txt")
@@ -70,7 +70,7 @@ class Watch:
         def watched_fsync(descriptor: int) -> None:
             path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
             what = "folder" if path.is_dir() else "file"
-            self.event(f"before flushing a {what}", path if path.suffix == ".part" else None)
+            self.event(f"before flushing a {what}", path if is_part(path) else None)
             fsync(descriptor)
             self.event(f"after flushing a {what}")
 
@@ -141,8 +141,13 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".part"
+        if path.is_file() and not is_part(path)
     }
+
+
+def is_part(path: Path) -> bool:
+    """Whether it is the temporary file of a writer."""
+    return ".part" in path.name
 
 
 def digest(path: Path) -> str:
@@ -178,17 +183,23 @@ def survives(
     return f"other bytes in {', '.join(different)}" if different else None
 
 
-def matrix(folder: Path, most: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def matrix(
+    folder: Path,
+    most: int | None = None,
+    seed: int = 0,
+    scenarios: Mapping[str, Callable[[Path], None]] = SCENARIOS,
+) -> Iterator[dict[str, Any]]:
     """Gives one row a kill: its ``scenario``, its ``place``, and what is ``wrong`` or None.
 
     Args:
         folder: for files.
         most: how many kills a scenario, drawn so that every place has some; None for all.
         seed: of the draw.
+        scenarios: what is run, by name.
     """
     torch.set_num_threads(1)
-    draw = random.Random(seed)
-    for name, scenario in SCENARIOS.items():
+    draw, tried = random.Random(seed), Counter[str]()
+    for name, scenario in scenarios.items():
         undisturbed = folder / name / "undisturbed"
         undisturbed.mkdir(parents=True)
         answer = run(scenario, undisturbed)
@@ -199,7 +210,7 @@ def matrix(folder: Path, most: int | None = None, seed: int = 0) -> Iterator[dic
         }
         chosen = list(points(answer["places"]))
         if most is not None:
-            chosen = _drawn(chosen, most, draw)
+            chosen = _drawn(chosen, most, draw, tried)
         for number, point in enumerate(chosen):
             here = folder / name / str(number)
             try:
@@ -210,48 +221,46 @@ def matrix(folder: Path, most: int | None = None, seed: int = 0) -> Iterator[dic
             yield {"scenario": name, "place": point.place, "number": point.number, "wrong": wrong}
 
 
-def _drawn(chosen: list[Point], most: int, draw: random.Random) -> list[Point]:
-    """At most so many points, in turn from each place."""
+def _drawn(chosen: list[Point], most: int, draw: random.Random, tried: Counter[str]) -> list[Point]:
+    """At most so many points, in turn from each place, those seldom tried and rare ones first."""
     by_place: dict[str, list[Point]] = {}
     for point in draw.sample(chosen, len(chosen)):
         by_place.setdefault(point.place, []).append(point)
-    turns = [
-        group[turn]
-        for turn in range(len(chosen))
-        for group in by_place.values()
-        if turn < len(group)
-    ]
+    groups = sorted(by_place.items(), key=lambda entry: (tried[entry[0]], len(entry[1])))
+    turns = [group[turn] for turn in range(len(chosen)) for _, group in groups if turn < len(group)]
+    tried.update(point.place for point in turns[:most])
     return turns[:most]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--all", action="store_true", help="every point, and publish the counts")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every point; and hostile files and flipped bytes, for the counts in docs/security.md",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the points drawn without --all")
     options = parser.parse_args()
-    kills, faults = Counter(), []
+    kills: list[tuple[str, bool]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for row in matrix(Path(folder), None if options.all else 12, options.seed):
-            kills[row["scenario"], row["place"], row["wrong"] is None] += 1
+        for row in matrix(Path(folder, "kills"), None if options.all else 12, options.seed):
+            kills.append((f"{row['scenario']}, {row['place']}", row["wrong"] is None))
             if row["wrong"] is not None:
-                faults.append(row)
                 print(f"{row['scenario']}, {row['place']} {row['number']}: {row['wrong']}")
-    for scenario in SCENARIOS:
-        tried = sum(count for (name, *_), count in kills.items() if name == scenario)
-        held = sum(count for (name, _, held), count in kills.items() if name == scenario and held)
-        print(f"{scenario}: killed {tried} times, {held} times to the same bytes")
-    if options.all:
-        write_counts(
-            "kills survived",
-            {
-                f"{scenario}, {place}": (
-                    kills[scenario, place, True] + kills[scenario, place, False],
-                    kills[scenario, place, True],
-                )
-                for scenario, place in sorted({key[:2] for key in kills})
-            },
-        )
-    sys.exit(1 if faults else 0)
+        by_scenario = counted((name.partition(",")[0], held) for name, held in kills)
+        for scenario, (tried, held) in by_scenario.items():
+            print(f"{scenario}: killed {tried} times, {held} times to the same bytes")
+        sound = all(held for _, held in kills)
+        if options.all:
+            found = {
+                "kills survived": counted(kills),
+                "files refused": refusals(Path(folder, "hostile")),
+                "flips seen or harmless": flips_held(Path(folder, "flips")),
+            }
+            for kind, counts in found.items():
+                write_counts(kind, counts)
+                sound &= all(tried == held for tried, held in counts.values())
+    sys.exit(0 if sound else 1)
 
 
 if __name__ == "__main__":

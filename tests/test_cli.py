@@ -1,5 +1,6 @@
 import json
 
+import click
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from modelgif.checkpoint import write_checkpoint
-from modelgif.cli.main import main
+from modelgif.cli.main import _VERBS, main
 from modelgif.distance import distance
 from modelgif.field import gradient_field
 from modelgif.loading import load_model
@@ -97,6 +98,19 @@ def test_distance_of_all_pairs(zoo, tmp_path):
         assert min(picture.size) > 100
 
 
+def test_stores_are_compared_as_their_models_are(zoo, tmp_path):
+    models = [zoo / "victim.safetensors", zoo / "copy.safetensors"]
+    run("extract", *models, *FEW, "-o", tmp_path)
+    stores = [tmp_path / "victim.h5", tmp_path / "copy.h5"]
+    found, again = said("distance", *stores), said("distance", *models, *FEW)
+    assert found["notes"] == again["notes"] == []
+    for row, same in zip(found["distances"], again["distances"], strict=True):
+        assert row == pytest.approx(same, abs=1e-6)
+    refused = run("distance", *stores, "--steps", "3", status=2)
+    assert "leave out --steps" in refused.stderr
+    assert "not both" in run("distance", stores[0], models[1], *FEW, status=2).stderr
+
+
 def verdict_of(zoo, suspect, *options, n=19, status):
     independents = [
         word for model in honest(zoo, range(1, n + 1)) for word in ("--independent", model)
@@ -118,6 +132,17 @@ def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     assert row["compared with"] == "19 of its architecture"
     (row,) = verdict_of(zoo, zoo / "honest0.safetensors", status=(0, 4))["verdicts"]
     assert row["verdict"] in ("independent", "undecided")
+
+
+def test_suspects_and_independents_may_be_listed_as_shells_do(zoo):
+    victim, suspect = zoo / "victim.safetensors", zoo / "copy.safetensors"
+    others = honest(zoo, [1, 2])
+    listed = ["--suspect", suspect, *honest(zoo, [0]), "--independent", *others, *FEW]
+    repeated = ["--suspect", suspect, "--suspect", *honest(zoo, [0])]
+    repeated += ["--independent", others[0], "--independent", others[1], *FEW]
+    found = said("verdict", *listed, "--victim", victim, status=4)
+    assert [row["suspect"] for row in found["verdicts"]] == ["copy", "honest0"]
+    assert found == said("verdict", "--victim", victim, *repeated, status=4)
 
 
 def test_few_independents_decide_nothing_and_say_how_many_would(zoo):
@@ -221,6 +246,33 @@ def test_help_names_every_verb():
     for verb in ("compare", "distance", "verdict", "select", "extract", "index", "info"):
         assert verb in text
         assert "--json" in run(verb, *(["add"] if verb == "index" else []), "--help").stdout
+
+
+def test_the_list_of_verbs_says_what_each_says_of_itself():
+    for verb, text in _VERBS.items():
+        said_itself = main.get_command(click.Context(main), verb).help
+        assert said_itself.startswith(text.rstrip(".… ").split(":")[0][:30])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("modelgif com", ["plain,compare"]),
+        ("modelgif in", ["plain,index", "plain,info"]),
+        ("modelgif index ", ["plain,add", "plain,search"]),
+        ("modelgif verdict --sus", ["plain,--suspect"]),
+        ("modelgif compare zo", ["file,zo"]),
+        ("modelgif distance --prec", ["plain,--precision"]),
+        ("modelgif distance --precision float6", ["plain,float64"]),
+    ],
+)
+def test_shells_complete_verbs_options_and_files(line, expected, monkeypatch):
+    words = line.split(" ")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    environment = {"_MODELGIF_COMPLETE": "bash_complete"}
+    done = CliRunner().invoke(main, prog_name="modelgif", env=environment)
+    assert done.stdout.split("\n")[: len(expected)] == expected
 
 
 def test_one_reference_and_unlike_labels(zoo, tmp_path):

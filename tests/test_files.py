@@ -55,8 +55,49 @@ def test_a_killed_process_leaves_only_a_part_which_the_next_writer_replaces(tmp_
     )
     result = subprocess.run([sys.executable, "-c", killed, str(path)])
     assert result.returncode == -signal.SIGKILL
-    assert os.listdir(tmp_path) == ["notes.txt.part"]
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith("notes.txt.")
+    assert left.endswith(".part")
     with whole_file(path) as part:
-        assert not part.exists()
+        assert os.listdir(tmp_path) == []
         part.write_text("new")
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"notes.txt": "new"}
+
+
+def test_two_processes_may_write_one_path(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    other = (
+        "import sys\n"
+        "from modelgif.files import whole_file\n"
+        "with whole_file(sys.argv[1]) as part:\n"
+        "    part.write_text('theirs')\n"
+        "    print('written', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", other, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+        whole_file(path) as part,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        part.write_text("ours")
+        assert len(os.listdir(tmp_path)) == 2
+        # Begun while theirs is being written, and done before it.
+        write_text(tmp_path / "other.txt", "x")
+        process.communicate("\n")
+        assert path.read_text() == "theirs"
+    assert process.returncode == 0
+    assert path.read_text() == "ours"
+    assert sorted(os.listdir(tmp_path)) == ["notes.txt", "other.txt"]
+
+
+def test_the_part_of_another_machine_is_left(tmp_path: Path) -> None:
+    foreign = tmp_path / "notes.txt.00000000-1.part"
+    foreign.write_text("being written there")
+    write_text(tmp_path / "notes.txt", "here")
+    assert foreign.exists()

@@ -22,13 +22,14 @@ LAYERS = {
         *("safetensors_file", "field_layout", "skeleton", "card", "steady_file"),
         *("preprocessing", "state_dict", "libraries", "python_function", "trust", "precision"),
         *("hugging_face", "image_processor", "torch_hub", "exported"),
+        *("micro_batch", "folding", "acceleration", "background"),
     ),
     2: (
-        *("", "extract", "verdict", "methods", "transferability"),
-        *("describer", "stream", "stream_checkpoint"),
+        *("extract", "verdict", "methods", "transferability"),
+        *("describer", "stream", "stream_checkpoint", "pieces"),
         *("sketch", "sketcher", "sketch_file", "index", "nearby"),
     ),
-    3: ("experiment", "cli"),
+    3: ("", "experiment", "cli", "distance_matrix"),
 }
 TESTBEDS = (
     "task_relatedness",
@@ -124,7 +125,7 @@ def test_the_modules_are_found() -> None:
             ["modelgif.store (layer 1)"],
         ),
         ("modelgif.distance", "from .store import FieldStore", ["modelgif.store (layer 1)"]),
-        ("modelgif.distance", "from modelgif import gradient_field", ["modelgif (layer 2)"]),
+        ("modelgif.distance", "from modelgif import gradient_field", ["modelgif (layer 3)"]),
         ("modelgif.distance", "import h5py", ["h5py, which its layer does without"]),
         ("modelgif.distance", "def f():\n    import pandas.io", ["pandas.io, which"]),
         ("modelgif.distance", "import math, torch.nn\nfrom modelgif.target import Target", []),

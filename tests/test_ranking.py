@@ -13,6 +13,8 @@ from modelgif.ranking import (
     auc_interval,
     columnwise_spearman,
     pearson,
+    precision_at_k,
+    recall_at_k,
     spearman,
     top_1_regret,
     top_k_recall,
@@ -231,6 +233,27 @@ def test_choices_among_ties_are_means_over_ways_to_break_them() -> None:
     assert top_1_regret(scores, truth) == pytest.approx(np.mean(regrets), abs=0.06)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_precision_and_recall_are_shares_of_one_intersection(seed: int) -> None:
+    scores, truth = np.random.default_rng(seed).random((2, 16))
+    relevant = set(np.argsort(-truth)[:5])
+    for k in range(1, 17):
+        hits = len(relevant & set(np.argsort(-scores)[:k]))
+        assert precision_at_k(scores, truth, k) == pytest.approx(hits / k, abs=1e-12)
+        assert recall_at_k(scores, truth, k) == pytest.approx(hits / 5, abs=1e-12)
+        same = recall_at_k(scores, truth, k, n_relevant=k)
+        assert same == pytest.approx(top_k_recall(scores, truth, k), abs=1e-12)
+
+
+def test_precision_of_tied_scores_is_that_of_a_random_order() -> None:
+    truth = np.arange(16.0)
+    for k in (1, 3, 5, 16):
+        assert precision_at_k(np.ones(16), truth, k) == pytest.approx(5 / 16)
+        assert recall_at_k(np.ones(16), truth, k) == pytest.approx(k / 16)
+    # One of two tied truths is relevant, and the score finds one of them.
+    assert precision_at_k([3, 2, 1], [1, 1, 0], 1, n_relevant=1) == 0.5
+
+
 NAN = float("nan")
 
 
@@ -261,6 +284,9 @@ NAN = float("nan")
         (lambda: top_1_regret([1], [NAN]), "values to choose by must be finite"),
         (lambda: top_k_recall([1, 2], [1, 2, 3], 1), "two vectors of one length"),
         (lambda: top_k_recall([1, 2], [1, 2], 3), r"k must lie in 1 .. 2, .* got 3"),
+        (lambda: precision_at_k([1, 2], [1, 2], 3), "k must lie in 1 .. 2, .*: 3"),
+        (lambda: recall_at_k([1, 2], [1, 2], 1, n_relevant=0), "n_relevant must lie in 1 .. 2"),
+        (lambda: precision_at_k([1, 2], [1, 2], 1), "n_relevant must lie in 1 .. 2, .*: 5"),
     ],
 )
 def test_refusals(call, message: str) -> None:

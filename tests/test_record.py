@@ -1,11 +1,14 @@
 import math
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from modelgif.experiment import sealed_csv
 from modelgif.experiment.record import Record, read_records, write_records
+from modelgif.experiment.sealed_csv import SealError
 
 AUC = Record(
     testbed="intellectual_property_protection",
@@ -87,6 +90,7 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     write_records(path, [AUC])
     header, row = path.read_text().split("\n", 1)
+    (tmp_path / "r.csv.sha256").unlink()
     path.write_text(f"{header.replace('spread', 'spred').replace('seed', 'method')}\n{row}")
     with pytest.raises(ValueError, match=r"r\.csv must have the columns testbed") as caught:
         read_records(path)
@@ -118,6 +122,45 @@ def test_a_cell_that_does_not_fit_is_named_by_its_line(
 ) -> None:
     path = tmp_path / "r.csv"
     write_records(path, [replace(AUC, value=0.5)])
+    (tmp_path / "r.csv.sha256").unlink()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_records(path)
+
+
+def test_a_changed_number_is_seen_by_the_seal(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    write_records(path, [replace(AUC, value=0.5)])
+    seal = tmp_path / "r.csv.sha256"
+    assert subprocess.run(["sha256sum", "-c", seal.name], cwd=tmp_path).returncode == 0
+    path.write_text(path.read_text().replace(",0.5,", ",0.9,"))
+    with pytest.raises(SealError, match=r"r\.csv is damaged.* r\.csv\.sha256\. Make it again"):
+        read_records(path)
+    seal.unlink()
+    assert read_records(path)["value"].tolist() == [0.9]
+
+
+def test_a_seal_never_stands_beside_another_file(tmp_path: Path, monkeypatch) -> None:
+    write_records(tmp_path / "r.csv", [AUC])
+    monkeypatch.setattr(sealed_csv, "write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_records(tmp_path / "r.csv", [replace(AUC, value=0.7)])
+    assert read_records(tmp_path / "r.csv")["value"].tolist() == [0.7]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"testbed,\xff", "r.csv is not UTF-8"),
+        (b'"testbed', "r.csv, line 1: unexpected end of data"),
+        (b"x" * 200_000, "r.csv, line 1: field larger than field limit"),
+    ],
+)
+def test_what_is_no_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_records(tmp_path / "r.csv")

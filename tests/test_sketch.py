@@ -280,7 +280,10 @@ def test_zero_cells_are_alike_and_unlike_others(references: References) -> None:
     with pytest.warns(UserWarning, match="zero cells"):
         exact = pairwise_distances([field, cut, other])
     assert exact[0, 1] == pytest.approx(0.5)
-    torch.testing.assert_close(estimate_distances(sketches), exact, rtol=0, atol=0.012)
+    assert [one.zero_cells for one in sketches] == [0, 3 * S, 3 * S]
+    with pytest.warns(UserWarning, match=f"zero cells in field .*: {3 * S}"):
+        found = estimate_distances(sketches)
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.012)
 
 
 def test_only_a_block_of_the_field_is_in_memory(

@@ -4,6 +4,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -352,3 +353,33 @@ def test_streaming_on_cuda_equals_the_cpu(zoo, references: References) -> None:
     found = run(zoo, references, device="cuda", block=3)
     torch.testing.assert_close(found.matrix, run(zoo, references).matrix, rtol=0, atol=1e-5)
     assert all(p.device.type == "cpu" for model in zoo.values() for p in model.parameters())
+
+
+def test_channels_can_be_averaged_before_they_are_compared(zoo, references):
+    found = run(zoo, references, average_channels=True, keep_pairs=True, block=3, baseline=0.4)
+    means = [field.double().numpy().mean(2) for field in fields(zoo, references, baseline=0.4)]
+    cells = np.stack(means).reshape(len(zoo), N, S, 9)
+    unit = cells / np.linalg.norm(cells, axis=3, keepdims=True)
+    cosines = np.einsum("anks,bnks->abnk", unit, unit)
+    expected = torch.from_numpy(1 - cosines.mean(3))
+    torch.testing.assert_close(found.pairs_per_reference, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.matrix, expected.mean(2), rtol=0, atol=1e-6)
+    assert (found.matrix - run(zoo, references, baseline=0.4).matrix).abs().max() > 0.01
+
+
+def test_averaged_channels_are_another_comparison(zoo, references, tmp_path):
+    path = tmp_path / "sums"
+    whole = run(zoo, references, checkpoint=path, block=3)
+    with pytest.raises(CheckpointError, match="average_channels is only asked for"):
+        run(zoo, references, checkpoint=path, block=3, average_channels=True)
+    assert torch.equal(run(zoo, references, checkpoint=path, block=3).matrix, whole.matrix)
+    path.unlink()
+    run(zoo, references, checkpoint=path, block=3, average_channels=True)
+    with pytest.raises(CheckpointError, match="average_channels is only in the file"):
+        run(zoo, references, checkpoint=path, block=3)
+
+
+def test_inputs_without_channels_have_none_to_average():
+    rows = torch.rand(3, 4)
+    with pytest.raises(ValueError, match=r"\[C, ...\], got a field \[3, 5, 4\]"):
+        run({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}, rows, average_channels=True)

@@ -94,6 +94,7 @@ def test_the_stages_leave_what_the_design_promises(finished):
         "figures/distance_to_original.png",
         "figures/distance_to_retrained.png",
         "figures/performance.png",
+        "report.html",
     }
     assert all((finished.folder / name).stat().st_size > 0 for name in expected)
     assert not list(finished.folder.rglob("*.part"))

@@ -1,5 +1,10 @@
 """The counts of what was tried and what held, and the table of them in docs/security.md."""
 
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +12,8 @@ import pandas as pd
 
 from modelgif.experiment.run import commit
 from modelgif.experiment.table import replace_section, to_markdown, write_csv
+from tests.corruption import KINDS, flips
+from tests.hostile_files import hostile_files
 
 DOCS = Path(__file__).parents[1] / "docs"
 COLUMNS = ["kind", "subject", "tried", "held", "commit", "date"]
@@ -34,6 +41,39 @@ def write_counts(
     write_csv(path, frame.reset_index(drop=True))
     replace_section(folder / "security.md", "counts", _table(frame))
     return frame
+
+
+def refusals(folder: Path) -> dict[str, tuple[int, int]]:
+    """Reads every hostile file, in a process of its own: by reader, files and refusals of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile_files", str(folder)],
+        cwd=DOCS.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    refused = {row["name"]: "ValueError" in (row["error"] or ()) and not row["ran"] for row in rows}
+    return counted((hostile.reader, refused[hostile.name]) for hostile in hostile_files())
+
+
+def flips_held(folder: Path) -> dict[str, tuple[int, int]]:
+    """Damages every byte of every kind of file once: by kind, flips and those seen or harmless."""
+    return counted(
+        (name, flip.held)
+        for name, kind in KINDS.items()
+        for flip in flips(folder / name, kind, None)
+    )
+
+
+def counted(trials: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
+    """How often each subject was tried, and how often it held."""
+    trials = list(trials)
+    tried, held = (
+        Counter(name for name, _ in trials),
+        Counter(name for name, held in trials if held),
+    )
+    return {name: (tried[name], held[name]) for name in tried}
 
 
 def _table(frame: pd.DataFrame) -> str:

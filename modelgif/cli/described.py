@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +16,7 @@ from modelgif.cli.options import Settings
 from modelgif.cli.printing import model_names
 from modelgif.methods import label_agreement
 from modelgif.output import scores
+from modelgif.pair_sums import ZeroCellWarning
 from modelgif.preprocessing import Preprocessed
 from modelgif.reference import References
 from modelgif.stream import StreamedDistances, stream_distances
@@ -68,17 +71,21 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
     for name, address in zip(names, tqdm(addresses, "labels", disable=not progress), strict=True):
         model = settings.load(address)
         kinds[name] = architecture_of(model)
-        labels[name] = label_agreement.describe(model, references.images)
-        n_classes[name] = count_classes(model, references.images[:1])
+        with _named(name):
+            labels[name] = label_agreement.describe(model, references.images)
+            n_classes[name] = count_classes(model, references.images[:1])
         if done := model.resampling(*references.images.shape[-2:]):
             notes.append(f"{name}: references of {done}.")
-    fields = stream_distances(
-        {name: partial(settings.load, a) for name, a in zip(names, addresses, strict=True)},
-        references,
-        against=names[0],
-        progress=progress,
-        **settings.field_options(references),
-    )
+    with warnings.catch_warnings():
+        # The notes below say it.
+        warnings.simplefilter("ignore", ZeroCellWarning)
+        fields = stream_distances(
+            {name: partial(settings.load, a) for name, a in zip(names, addresses, strict=True)},
+            references,
+            against=names[0],
+            progress=progress,
+            **settings.field_options(references),
+        )
     for name, count in zip(names, fields.zero_cells.tolist(), strict=True):
         if count:
             notes.append(
@@ -86,6 +93,19 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
                 "zero, and say nothing about its function."
             )
     return Described(references, fields, labels, n_classes, kinds, notes)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Puts the model's name before what its description fails with.
+
+    Raises:
+        ValueError: in the place of every error that a model of another kind or size may raise.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 @torch.no_grad()

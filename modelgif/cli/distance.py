@@ -3,20 +3,23 @@
 from pathlib import Path
 
 import click
-import pandas as pd
 
 from modelgif.cli.described import describe
-from modelgif.cli.options import Settings, describing
-from modelgif.cli.printing import print_result
-from modelgif.experiment.figure import heat_map, save_figure
+from modelgif.cli.options import Settings, complete_files, describing, refuse_settings
+from modelgif.cli.printing import model_names, print_result
+from modelgif.distance_matrix import DistanceMatrix, distance_matrix
+from modelgif.experiment.figure import save_figure
 from modelgif.experiment.table import write_csv
 
 
 @click.command(
     epilog="""\b
-    modelgif distance zoo/*.safetensors --references photos --size 64 -o distances.csv"""
+    modelgif distance zoo/*.safetensors --references photos --size 64 -o distances.csv
+    modelgif distance fields/*.h5"""
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @click.option(
     "-o",
     "--output",
@@ -38,15 +41,30 @@ def distance(
     *,
     settings: Settings,
 ) -> None:
-    """Measure the distances of all pairs of MODELs: 0 for one function, near 1 for strangers."""
+    """Measure the distances of all pairs of MODELs: 0 for one function, near 1 for strangers.
+
+    Field stores (.h5), which modelgif extract writes, may stand for the models, all of them; they
+    say themselves how they were made, and no model is described again.
+    """
     if len(models) < 2:
         raise click.UsageError("give at least two models.")
-    found = describe(models, settings, progress=not as_json)
-    matrix = found.fields.matrix.numpy()
-    table = pd.DataFrame(matrix, columns=pd.Index(found.names))
-    table.insert(0, "model", found.names)
+    matrix, notes = _distances(models, settings, progress=not as_json)
+    table = matrix.to_frame().reset_index()
     if output is not None:
         write_csv(output, table)
     if figure is not None:
-        save_figure(heat_map(matrix, found.names), figure)
-    print_result({"distances": table, "notes": found.notes}, as_json=as_json)
+        save_figure(matrix.plot(), figure)
+    print_result({"distances": table, "notes": notes}, as_json=as_json)
+
+
+def _distances(
+    models: tuple[str, ...], settings: Settings, *, progress: bool
+) -> tuple[DistanceMatrix, list[str]]:
+    described = [Path(model).suffix == ".h5" for model in models]
+    if all(described):
+        refuse_settings("field stores say how they were made")
+        return distance_matrix(dict(zip(model_names(models), models, strict=True))), []
+    if any(described):
+        raise click.UsageError("give models, or field stores (.h5), not both.")
+    found = describe(models, settings, progress=progress)
+    return distance_matrix(found.fields), found.notes

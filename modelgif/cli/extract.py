@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from modelgif.cli.options import Settings, describing
+from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import model_names, print_result
 from modelgif.extract import extract as extract_fields
 from modelgif.reference_file import write_references
@@ -17,7 +17,9 @@ from modelgif.reference_file import write_references
     modelgif extract mine.safetensors theirs.safetensors --references photos --size 64 -o fields
     modelgif distance fields/*.h5"""
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @click.option(
     "-o",
     "--output",

@@ -6,7 +6,7 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-from modelgif.cli.options import Settings, describing
+from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import model_names, print_result
 from modelgif.index import SketchIndex
 from modelgif.reference_file import write_references
@@ -25,7 +25,9 @@ def index() -> None:
     modelgif index add known zoo/*.safetensors --references photos --size 64"""
 )
 @_FOLDER
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def add(folder: Path, models: tuple[str, ...], as_json: bool, *, settings: Settings) -> None:
@@ -53,7 +55,7 @@ def add(folder: Path, models: tuple[str, ...], as_json: bool, *, settings: Setti
     modelgif index search known suspect.safetensors --references known/references.safetensors"""
 )
 @_FOLDER
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_files)
 @click.option(
     "-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many to name."
 )

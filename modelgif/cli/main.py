@@ -1,21 +1,47 @@
 """The command ``modelgif`` and its verbs."""
 
+import importlib
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from modelgif.cli.compare import compare
-from modelgif.cli.distance import distance
-from modelgif.cli.extract import extract
-from modelgif.cli.index import index
-from modelgif.cli.info import info
-from modelgif.cli.select import select
-from modelgif.cli.verdict import verdict
+# A verb's module is imported when the verb is asked for: help and completion wait for none.
+_VERBS = {
+    "compare": "Say how far apart two MODELs are in function.",
+    "distance": "Measure the distances of all pairs of MODELs.",
+    "verdict": "Decide whether each suspect was derived from the victim.",
+    "select": "Rank pretrained MODELs for fine-tuning on your images.",
+    "extract": "Write the gradient field of each MODEL to a folder.",
+    "index": "Keep fingerprints of models in a folder, and search among them.",
+    "info": "Say what FILE is: a checkpoint, fields, references …",
+}
 
 
 class _Verbs(click.Group):
-    """A group that turns the library's errors into one message and exit status 1."""
+    """The verbs, by name; the library's errors become one message and exit status 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        return getattr(importlib.import_module(f"modelgif.cli.{cmd_name}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(_VERBS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        verbs = [
+            CompletionItem(verb, help=text)
+            for verb, text in _VERBS.items()
+            if verb.startswith(incomplete)
+        ]
+        # What a group itself would do is import every verb.
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -38,10 +64,6 @@ def main() -> None:
     Exit status: 0 done; 1 it failed, with the reason; 2 the command was not understood; verdict has
     3 when a suspect is called derived, and 4 when none is but some are undecided.
     """
-
-
-for _verb in (compare, distance, verdict, select, extract, index, info):
-    main.add_command(_verb)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import click
 import torch
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from modelgif.address import SCHEMES
 from modelgif.cli.references import find_references
@@ -25,7 +27,8 @@ class Settings:
     """How models are described, as the options of the command line say.
 
     Attributes:
-        references: where they come from, see `modelgif.cli.references.find_references`.
+        references: where they come from, see `modelgif.cli.references.find_references`; None when
+            no option said so.
         count: how many references at most.
         size: pixels per side, or None.
         channels: 1 or 3, or None for the images' own.
@@ -40,7 +43,7 @@ class Settings:
         trust: what may run code, beside `modelgif.trust.TRUSTED`.
     """
 
-    references: str
+    references: str | None
     count: int
     size: int | None
     channels: int | None
@@ -54,7 +57,13 @@ class Settings:
     trust: tuple[str, ...]
 
     def find_references(self) -> References:
-        """Returns the references."""
+        """Returns the references.
+
+        Raises:
+            click.UsageError: when none were given.
+        """
+        if self.references is None:
+            raise click.UsageError("Missing option '--references'.")
         return find_references(
             self.references,
             count=self.count,
@@ -97,6 +106,11 @@ def as_address(text: str) -> str:
     return f"file:{text}" if Path(text.partition("?")[0]).suffix else text
 
 
+def complete_files(_context: object, _parameter: object, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete what may be the path of a file or folder."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 LOADING = [
     click.option("--download", is_flag=True, help="Let libraries fetch missing trained weights."),
     click.option(
@@ -126,6 +140,22 @@ def describing(verb: Callable[..., None]) -> Callable[..., None]:
     return with_options(_OPTIONS)(with_settings)
 
 
+def refuse_settings(reason: str) -> None:
+    """Refuses options of `Settings` where they would have no effect.
+
+    Raises:
+        click.UsageError: with the reason, when one was given.
+    """
+    context = click.get_current_context()
+    given = [
+        f"--{entry.name}"
+        for entry in fields(Settings)
+        if context.get_parameter_source(entry.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{reason}: leave out {', '.join(given)}.")
+
+
 def _checked_baseline(_context: object, _parameter: object, value: str) -> str:
     if value != "mean":
         try:
@@ -139,7 +169,7 @@ _OPTIONS = [
     click.option(
         "--references",
         metavar="SOURCE",
-        required=True,
+        shell_complete=complete_files,
         help="Where models are described: a folder of images, a .safetensors file of references, "
         "or digits, photos, fashion_mnist.",
     ),

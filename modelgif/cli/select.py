@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from modelgif import transferability
 from modelgif.cli.labelled import find_labelled
-from modelgif.cli.options import LOADING, as_address, with_options
+from modelgif.cli.options import LOADING, as_address, complete_files, with_options
 from modelgif.cli.printing import model_names, print_result
 from modelgif.experiment.seeding import resolve_device
 from modelgif.features import penultimate_features
@@ -29,11 +29,14 @@ _N_HALVES = 20
     modelgif select 'timm:resnet18?pretrained=true' 'timm:resnet50?pretrained=true' \\
         --data my_images --size 224"""
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+)
 @click.option(
     "--data",
     required=True,
     metavar="FOLDER",
+    shell_complete=complete_files,
     help="Your images: one folder per class; or digits, photos, fashion_mnist.",
 )
 @click.option(

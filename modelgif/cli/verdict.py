@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 
 from modelgif.cli.described import Described, describe
-from modelgif.cli.options import Settings, describing
+from modelgif.cli.listing import ListingCommand
+from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import print_result
 from modelgif.cli.verdict_report import verdict_report
 from modelgif.experiment.report import write_report
@@ -20,21 +21,39 @@ DERIVED, UNDECIDED = 3, 4
 _N_DRAWS = 200
 
 
+class _Trial(ListingCommand):
+    lists = ("--suspect", "--independent")
+
+
 @click.command(
+    cls=_Trial,
     epilog="""\b
     modelgif verdict --victim mine.safetensors --suspect theirs.safetensors \\
-        --independent honest/*.safetensors --references photos --size 64 --report report.html"""
+        --independent honest/*.safetensors --references photos --size 64 --report report.html""",
 )
-@click.option("--victim", required=True, metavar="MODEL", help="The protected model.")
 @click.option(
-    "--suspect", "suspects", required=True, multiple=True, metavar="MODEL", help="Accused."
+    "--victim",
+    required=True,
+    metavar="MODEL",
+    shell_complete=complete_files,
+    help="The protected model.",
+)
+@click.option(
+    "--suspect",
+    "suspects",
+    required=True,
+    multiple=True,
+    metavar="MODEL...",
+    shell_complete=complete_files,
+    help="Accused.",
 )
 @click.option(
     "--independent",
     "independents",
     required=True,
     multiple=True,
-    metavar="MODEL",
+    metavar="MODEL...",
+    shell_complete=complete_files,
     help="Known to be made without the victim; 19 of the suspect's architecture are needed to "
     "decide at 5 %.",
 )

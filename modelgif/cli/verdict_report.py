@@ -10,8 +10,8 @@ from modelgif.cli.described import Described
 from modelgif.cli.options import Settings
 from modelgif.experiment.evidence import evidence
 from modelgif.experiment.figure import distributions, heat_map, similarity_tree
+from modelgif.experiment.machine import machine
 from modelgif.experiment.report import Report, Section
-from modelgif.experiment.run import machine
 from modelgif.extract import versions
 from modelgif.field import gradient_field
 from modelgif.verdict import Verdict

@@ -31,7 +31,9 @@ def backbone(network: str, in_channels: int = 3, width: int | None = None) -> nn
         ValueError: for an unknown network, or arguments that do not fit it.
     """
     library, _, name = network.partition(":")
-    if library == "torchvision" and name in torchvision.models.list_models():
+    # Detectors and the like, in torchvision's other modules, would fetch weights of their own.
+    known = torchvision.models.list_models(module=torchvision.models)
+    if library == "torchvision" and name in known:
         if in_channels != 3 or width is not None:
             raise ValueError(
                 f"{network} takes 3 channels and no width, got {in_channels}, {width}."

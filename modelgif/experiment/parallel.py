@@ -1,4 +1,4 @@
-"""Work on many items in processes of one thread each."""
+"""Work on many items in processes of one thread each, here or on a cluster."""
 
 import multiprocessing
 import os
@@ -9,6 +9,9 @@ from typing import TypeVar
 
 import torch
 from tqdm import tqdm
+
+from modelgif.experiment.launch import current_launch
+from modelgif.experiment.on_ray import on_ray
 
 T = TypeVar("T")
 
@@ -25,22 +28,30 @@ def for_each(
 
     Small networks train fastest on one thread, and one thread adds up numbers in one order: so
     each process has one, and results depend neither on the number of workers nor on the machine's
-    cores.
+    cores. Within `modelgif.experiment.launch.launching`, the processes may be those of a Ray
+    cluster, or this process may be one of several that share the items.
 
     Args:
         function: of one item; with several workers it must be found by its module and name.
         items: each independent of the others.
         title: what the bar says.
         unit: of the bar.
-        workers: number of processes; 1 works in this process, None takes one a core.
+        workers: number of processes; 1 works in this process, None takes one a core. A Ray
+            cluster and a shard have their own number.
 
     Raises:
         ExceptionGroup: of what calls raised, once all items have had their turn.
     """
     errors: list[Exception] = []
+    launch = current_launch()
     workers = min(workers or os.cpu_count() or 1, len(items))
     with tqdm(total=len(items), desc=title, unit=unit) as bar:
-        if workers <= 1:
+        if launch.claims is not None:
+            with _one_thread():
+                errors = launch.claims.share(function, items, bar.update)
+        elif launch.launcher == "ray":
+            errors = on_ray(function, items, bar.update)
+        elif workers <= 1:
             for item in items:
                 try:
                     with _one_thread():

@@ -1,15 +1,16 @@
 """Records: the rows of results that every table and figure is made from."""
 
 import csv
+import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
 import pandas as pd
 
-from modelgif.experiment.table import write_csv
+from modelgif.experiment.sealed_csv import sealed_bytes, write_sealed_csv
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> No
     """Writes `records` to `path` as long-form CSV, sorted, so that equal records give equal bytes.
 
     Floats are written with the fewest digits that read back to the same float64; None is an empty
-    cell. The file is written whole or not at all.
+    cell. The file is written whole or not at all, and then its digest, as ``<name>.sha256``.
 
     Raises:
         ValueError: when two records agree in everything but `value`, `n` and `spread`.
@@ -81,7 +82,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> No
         raise ValueError(
             f"Each record must be told apart by {', '.join(_IDENTITY)}; {label} comes twice."
         )
-    write_csv(path, frame)
+    write_sealed_csv(path, frame)
 
 
 def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -90,24 +91,22 @@ def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
     `n` is a nullable integer, a missing `spread` is NaN, and every float is the one written.
 
     Raises:
+        modelgif.experiment.sealed_csv.SealError: when the file has a digest beside it that is not
+            its own.
         ValueError: when columns are missing, unknown or repeated, or a cell does not fit its
             column; the message names the file and the columns or the line.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = csv.reader(file, strict=True)
-        header = next(rows, [])
-        _check_header(path, header)
-        records = []
-        while True:
-            try:
-                cells = next(rows, None)
-                if cells is None:
-                    break
-                if len(cells) != len(header):
-                    raise ValueError(f"expected {len(header)} cells, got {len(cells)}.")
-                records.append(_parse(dict(zip(header, cells, strict=True))))
-            except (ValueError, csv.Error) as error:
-                raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    try:
+        text = sealed_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}.") from error
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header, *lines = [(rows.line_num, cells) for cells in rows] or [(1, [])]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    _check_header(path, header[1])
+    records = [_parse(path, number, header[1], cells) for number, cells in lines]
     return _frame(records)
 
 
@@ -116,19 +115,27 @@ def _frame(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(_COLUMNS)).astype(_DTYPES)
 
 
-def _parse(cells: dict[str, str]) -> Record:
-    return Record(
-        testbed=cells["testbed"],
-        config=cells["config"],
-        method=cells["method"],
-        subject=cells["subject"],
-        quantity=cells["quantity"],
-        value=float(cells["value"]),
-        n=int(cells["n"]) if cells["n"] else None,
-        spread=float(cells["spread"]) if cells["spread"] else None,
-        seed=int(cells["seed"]),
-        commit=cells["commit"],
-    )
+def _parse(
+    path: str | os.PathLike[str], line: int, header: Sequence[str], cells: Sequence[str]
+) -> Record:
+    try:
+        if len(cells) != len(header):
+            raise ValueError(f"expected {len(header)} cells, got {len(cells)}.")
+        row = dict(zip(header, cells, strict=True))
+        return Record(
+            testbed=row["testbed"],
+            config=row["config"],
+            method=row["method"],
+            subject=row["subject"],
+            quantity=row["quantity"],
+            value=float(row["value"]),
+            n=int(row["n"]) if row["n"] else None,
+            spread=float(row["spread"]) if row["spread"] else None,
+            seed=int(row["seed"]),
+            commit=row["commit"],
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}, line {line}: {error}") from error
 
 
 def _check_header(path: str | os.PathLike[str], header: list[str]) -> None:

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -14,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
-
+from modelgif.experiment.claims import Claims
 from modelgif.experiment.config import (
     Config,
     ConfigError,
@@ -23,6 +20,8 @@ from modelgif.experiment.config import (
     dump_config,
     load_config,
 )
+from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
+from modelgif.experiment.machine import machine
 from modelgif.extract import versions
 from modelgif.files import write_text
 
@@ -103,6 +102,9 @@ def run_stage(
 ) -> None:
     """Runs one stage from the command line: ``CONFIG [--runs FOLDER] [key.subkey=value ...]``.
 
+    ``--launcher ray`` does its work on a Ray cluster; ``--shard i/n`` makes this process one of n
+    that share it, all on one run folder (docs/scale.md).
+
     A stage that only shows results leaves the conditions under which they were made untouched.
     A configuration that does not fit ends the process with its message and status 2.
     """
@@ -113,14 +115,24 @@ def run_stage(
     parser.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
     parser.add_argument("overrides", nargs="*", help="dotted settings, such as field.n_steps=20")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results go")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="who does the work")
+    parser.add_argument("--shard", help="i/n: this is worker i of n on one run folder")
     options = parser.parse_intermixed_args(arguments)
     try:
         config = load_config(config_class, options.config, options.overrides)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    if options.shard and options.launcher != "local":
+        parser.error("--shard and --launcher exclude each other: Ray has workers of its own")
+    try:
+        shard = parse_shard(options.shard) if options.shard else None
+    except ValueError as error:
+        parser.error(str(error))
     run = open_run(config, testbed=testbed, name=options.config.stem, root=options.runs)
-    with run.stage(name) if makes_results else nullcontext():
+    claims = None if shard is None else Claims(run.folder / "claims" / name, shard)
+    noted = run.stage(name) if makes_results else nullcontext()
+    with noted, launching(Launch(options.launcher, claims)):
         stage(run)
 
 
@@ -133,13 +145,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
-
-
-def machine() -> dict[str, Any]:
-    """Returns what the speed of a run depends on: processor, cores, threads, CUDA device."""
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

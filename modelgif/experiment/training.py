@@ -5,7 +5,7 @@ import io
 import math
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -44,17 +44,23 @@ class TrainingConfig(Config):
         return self
 
 
+# Of a batch's outputs and targets: a scalar, whatever their shapes.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
 class Trainer:
-    """Trains a model in place by cross-entropy, an epoch at a time.
+    """Trains a model in place, by cross-entropy or another loss, an epoch at a time.
 
     Only parameters that require a gradient are trained, and a BatchNorm whose weights are frozen
     keeps its statistics, too.
 
     Args:
-        model: maps ``[B, C, H, W]`` to logits ``[B, K]``.
+        model: maps ``[B, C, H, W]`` to logits ``[B, K]``, or to what `loss` takes.
         n_images: number of images an epoch, which the schedule counts in.
         config: optimiser and schedule.
         generator: CPU generator of everything random: order and augmentation.
+        loss: of a batch's outputs and targets, a mean over the batch. One that draws random numbers
+            takes them from `generator`, so that a training that was interrupted goes on alike.
 
     Attributes:
         epochs_done: epochs so far, those before a `restore` included.
@@ -64,14 +70,20 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, n_images: int, config: TrainingConfig, *, generator: torch.Generator
+        self,
+        model: nn.Module,
+        n_images: int,
+        config: TrainingConfig,
+        *,
+        generator: torch.Generator,
+        loss: Loss = F.cross_entropy,
     ) -> None:
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.trained or not n_images:
             raise ValueError(
                 f"nothing to train: {len(self.trained)} trainable parameters, {n_images} images."
             )
-        self.model, self.config, self.generator = model, config, generator
+        self.model, self.config, self.generator, self.loss = model, config, generator, loss
         self.optimizer = _optimizer(list(self.trained.values()), config)
         batches_per_epoch = math.ceil(n_images / config.batch_size)
         self.schedule = _schedule(self.optimizer, config, batches_per_epoch)
@@ -89,7 +101,8 @@ class Trainer:
 
         Args:
             images: ``[N, C, H, W]``, on the model's device.
-            targets: labels ``[N]``, or probabilities ``[N, K]`` for distillation; likewise.
+            targets: labels ``[N]``, or probabilities ``[N, K]`` for distillation, or what the loss
+                takes; likewise.
             ascend: whether to raise the loss, not lower it.
             mask: for each parameter, which of its entries may change; by default all may.
 
@@ -105,7 +118,7 @@ class Trainer:
                 part = images[batch]
                 if self.config.augmentation == "crop_and_flip":
                     part = crop_and_flip(part, generator=self.generator)
-                loss = F.cross_entropy(self.model(part), targets[batch])
+                loss = self.loss(self.model(part), targets[batch])
                 self.optimizer.zero_grad()
                 (-loss if ascend else loss).backward()
                 self.optimizer.step()

@@ -12,6 +12,9 @@ Features = Tensor | np.ndarray
 Labels = Any
 
 
+_LARGEST = 1e100
+
+
 class SaturationWarning(UserWarning):
     """A score reached its upper bound and can order models no further."""
 
@@ -46,14 +49,21 @@ class Sample(NamedTuple):
         return sums.index_add_(0, self.labels, self.features) / self.counts[:, None]
 
 
-def checked(features: Features, labels: Labels) -> Sample:
+def checked(features: Features, labels: Labels, *, constant: bool = False) -> Sample:
     """Returns `features` and `labels` checked and in one form, the originals untouched.
 
+    Args:
+        features: one row a sample.
+        labels: one a sample.
+        constant: whether features that are the same for all samples say something.
+
     Raises:
-        ValueError: for features that are not a finite ``[N, D]``, labels that are not N integers,
-            or fewer than two classes.
+        ValueError: for features that are not a finite ``[N, D]``, that are constant, or whose
+            squares leave the range of float64; labels that are not N integers, or fewer than two
+            classes.
     """
     x = checked_matrix(features, "features")
+    _check_range(x, constant=constant)
     y = _integers(labels).to(x.device)
     if y.shape != x.shape[:1]:
         raise ValueError(
@@ -94,6 +104,22 @@ def checked_matrix(values: Features, name: str) -> Tensor:
     if bad:
         raise ValueError(f"{name} must be finite, but {bad} of {len(matrix)} rows are not.")
     return matrix
+
+
+def _check_range(x: Tensor, *, constant: bool) -> None:
+    low, high = torch.aminmax(x, dim=0)
+    largest = torch.maximum(high, -low).max().item()
+    if not constant and len(x) > 1 and torch.equal(low, high):
+        # Rounding would give them a spread, and any score.
+        raise ValueError(
+            f"the features are constant: all {len(x)} samples have the same, so that they tell no "
+            "class from another. Look for a layer that is dead or saturated."
+        )
+    if largest and not 1 / _LARGEST < largest < _LARGEST:
+        raise ValueError(
+            f"features of up to {largest:.1g} cannot be squared in float64: divide them all by one "
+            "number."
+        )
 
 
 def saturating(score: float, bound: float, name: str, *, rounding: float = 1e-12) -> float:

@@ -23,7 +23,7 @@ def leep(probabilities: Features, labels: Labels, *, log: bool = True) -> float:
     Raises:
         ValueError: for rows that are no probabilities, and as every score for a wrong form.
     """
-    score = expected_prediction(checked(probabilities, labels), log=log)
+    score = expected_prediction(checked(probabilities, labels, constant=True), log=log)
     return saturating(score, 0.0 if log else 1.0, "LEEP")
 
 
@@ -42,7 +42,7 @@ def nce(probabilities: Features, labels: Labels) -> float:
     Raises:
         ValueError: as `leep`.
     """
-    sample = checked(probabilities, labels)
+    sample = checked(probabilities, labels, constant=True)
     _check_probabilities(sample.features)
     hard = torch.nn.functional.one_hot(sample.features.argmax(1), sample.features.shape[1])
     joint = _joint(sample._replace(features=hard.to(torch.float64)))

@@ -68,5 +68,5 @@ def nleep_from_posterior(posterior: Features, labels: Labels, *, log: bool = Fal
     Raises:
         ValueError: as `leep`.
     """
-    score = expected_prediction(checked(posterior, labels), log=log)
+    score = expected_prediction(checked(posterior, labels, constant=True), log=log)
     return saturating(score, 0.0 if log else 1.0, "NLEEP")

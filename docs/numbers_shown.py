@@ -1,0 +1,114 @@
+"""The tables that the pages of this folder show, made from the results in the repository."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.published_table import published_table
+from intellectual_property_protection.score_name import main_score
+from intellectual_property_protection.tables import measured, paper_table
+from model_selection.comparisons import paper_table as selection_table
+from model_unlearning.tables import final_table
+from modelgif.experiment.config import load_config
+from modelgif.experiment.record import read_records
+from modelgif.experiment.table import to_markdown
+
+ROOT = Path(__file__).parents[1]
+PROTECTION = ROOT / "intellectual_property_protection" / "results"
+UNLEARNING = ROOT / "model_unlearning" / "results" / "small"
+SELECTION = ROOT / "model_selection" / "results" / "small" / "seed0"
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Returns every table as Markdown, by page and section."""
+    protection = PROTECTION / "small" / "seed0"
+    config = load_config(IPPConfig, protection / "config.yaml")
+    unlearning = final_table(read_records(UNLEARNING / "records.csv"))
+    return {
+        "docs/reproducing.md": {
+            "protection": to_markdown(
+                paper_table(config, read_records(protection / "records.csv")), digits=2
+            ),
+            "authors": to_markdown(published_table(), digits=2),
+            "unlearning": to_markdown(unlearning, digits=3),
+            "selection": to_markdown(
+                selection_table(read_records(SELECTION / "records.csv")), digits=2
+            ),
+            "runs": to_markdown(runs()),
+        },
+        "docs/what_a_distance_means.md": {
+            "demo": to_markdown(by_making("demo"), digits=2),
+            "small": to_markdown(by_making("small"), digits=2),
+            "unlearning": to_markdown(unlearning[["model", "forgotten images"]], digits=3),
+        },
+    }
+
+
+def runs() -> pd.DataFrame:
+    """Returns under which conditions the results in the repository were made, a row a run."""
+    rows = []
+    for path in sorted(ROOT.glob("*/results/**/run.json")):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        machine = known["machine"]
+        seconds = sum(stage["seconds"] for stage in known["stages"].values())
+        records = pd.read_csv(path.with_name("records.csv"), usecols=["seed"])
+        rows.append(
+            {
+                "testbed": known["testbed"].replace("_", " "),
+                "configuration": f"`{known['config']}`",
+                "seed": int(records["seed"].iloc[0]),
+                "commit": f"`{known['commit']}`",
+                "on": machine["cuda"] or f"{machine['cores']} {machine['processor']} cores",
+                "minutes": f"{seconds / 60:.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def by_making(name: str) -> pd.DataFrame:
+    """Returns how far models are from the victim, by how they were made, all seeds of a run.
+
+    A row a recipe and whether the architecture is the victim's: the lowest, the middle and the
+    highest distance, and the middle share of references that are labelled otherwise.
+    """
+    frames = []
+    for folder in sorted((PROTECTION / name).glob("seed*")):
+        config = load_config(IPPConfig, folder / "config.yaml")
+        records = read_records(folder / "records.csv")
+        roster = pd.read_csv(folder / "roster.csv", keep_default_na=False)
+        fields = measured(
+            records, "distance_to_victim", str(main_score(config.references, config.evaluation))
+        )
+        labels = measured(records, "distance_to_victim", f"labels@{config.references.sources[0]}")
+        victim = roster.loc[roster["role"] == "victim", "architecture"].iloc[0]
+        own = roster[(roster["role"] != "victim") & (roster["role"] != "surrogate")]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "made by": [_words(row) for row in own.to_dict("records")],
+                    "architecture": [
+                        "the victim's"
+                        if a.split("&num_")[0] == victim.split("&num_")[0]
+                        else "another"
+                        for a in own["architecture"]
+                    ],
+                    "field": [fields[model] for model in own["model"]],
+                    "labels": [labels.get(model) for model in own["model"]],
+                }
+            )
+        )
+    groups = pd.concat(frames).groupby(["made by", "architecture"])
+    table = groups["field"].agg(["size", "min", "median", "max"])
+    table["labels"] = groups["labels"].median()
+    table.columns = ["models", "lowest", "middle", "highest", "unlike labels, middle"]
+    return table.sort_values("middle").reset_index()
+
+
+def _words(row: dict[str, str]) -> str:
+    if row["role"] == "independent" or row["recipe"] in ("scratch", "adversarial"):
+        if row["data"] == "victim":
+            return "independent, on the victim's data"
+        return "independent" if row["label_set"] == "source" else "independent, other labels"
+    return row["recipe"].replace("_", " ")

@@ -1,0 +1,30 @@
+"""Which of these networks are relatives? All pairs at once, without storing a field.
+
+In a notebook, `matrix` shows itself as a table, and `matrix.plot()` as a picture.
+
+python examples/distance_of_a_zoo.py
+"""
+
+from digit_models import digits, trained
+
+import modelgif as gif
+from modelgif.experiment.figure import save_figure
+
+images, labels = digits()
+halves = [(images[:800], labels[:800]), (images[800:1600], labels[800:1600])]
+gentle = {"epochs": 3, "learning_rate": 3e-4}
+
+zoo = {f"parent{seed}": trained(*halves[0], seed=seed) for seed in range(3)}
+for name in list(zoo):
+    child = name.replace("parent", "child")
+    zoo[child] = trained(*halves[1], seed=9, start=zoo[name], **gentle)
+
+references = images[1600:1664]
+found = gif.stream_distances(
+    zoo, references, baseline=references.mean().item(), n_steps=20, progress=False
+)
+matrix = gif.distance_matrix(found)
+print(matrix)
+
+save_figure(matrix.plot(), "zoo_heat_map.png")
+save_figure(matrix.plot("similarity_tree"), "zoo_tree.png")

@@ -1,0 +1,61 @@
+"""What papers print, what their matrices give by our code, and what rooms give."""
+
+import pandas as pd
+
+from task_relatedness.config import TaskRelatednessConfig
+from task_relatedness.distances import method_names
+from task_relatedness.lookup import measured
+from task_relatedness.measure import PUBLISHED, ROOMS
+from task_relatedness.method_name import MethodName
+from task_relatedness.published import paper_figures, published_records
+
+# Our names of what papers print; the target and the baseline of maps are not theirs.
+_SAME = {
+    "RSA": "rsa",
+    "DDS, cosine, z-normalised": "dds_cosine",
+    "DDS, pearson, z-normalised": "dds_pearson",
+    "DDS, laplacian, z-normalised": "dds_laplacian",
+    "DDS, linear, z-normalised": "cka_standardised",
+    "DDS, linear (CKA), centred": "cka",
+}
+_READING = "columns_with_diagonal"
+
+
+def main_method(config: TaskRelatednessConfig) -> str:
+    """Returns the name of the method that others are compared with.
+
+    It is ModelGiF with the first references, target and baseline of the configuration.
+    """
+    return str(next(method_names(config.measure)))
+
+
+def paper_table(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.DataFrame:
+    """Returns agreement in the paper's reading, columns with the diagonal: theirs and ours.
+
+    Printed correlations of distances have the other sign there, see
+    `task_relatedness.published.paper_figures`.
+
+    Args:
+        config: of the run.
+        records: ``records.csv``.
+    """
+    references = config.measure.references[0]
+    ours = {"ModelGiF": main_method(config)}
+    ours |= {name: str(MethodName(method, references)) for name, method in _SAME.items()}
+    figures = paper_figures()
+    figures = figures[figures["affinities"] == "all_affinities"]
+    printed = dict(zip(figures["method"], figures["agreement"], strict=True))
+    columns = {
+        "printed": {ours[name]: value for name, value in printed.items() if name in ours},
+        "their matrix, our code": {
+            ours[name]: value
+            for name, value in measured(published_records(n_draws=2), PUBLISHED, _READING).items()
+            if name in ours
+        },
+        **{f"here, by {truth}": measured(records, truth, _READING) for truth in (ROOMS, PUBLISHED)},
+    }
+    rows = [
+        {"method": name} | {title: of.get(method) for title, of in columns.items()}
+        for name, method in ours.items()
+    ]
+    return pd.DataFrame(rows).astype(dict.fromkeys(columns, float)).dropna(axis=1, how="all")

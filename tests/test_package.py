@@ -1,0 +1,131 @@
+"""The wheel: what is in it, and that the command works where nothing but the wheel is installed."""
+
+import email
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = {"experiments", "timm", "hf", "ray", "index", "rooms", "test"}
+# What the extras bring, and what must not be needed without them.
+NOT_THERE = ("pydantic", "yaml", "skimage", "timm", "transformers", "faiss", "ray", "mitsuba")
+NETWORK = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=10&seed={}"
+# A finder, so that their traces in the environment of the tests cannot be imported.
+WITHOUT_EXTRAS = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {NOT_THERE!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy, since building leaves files behind."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for package in ("modelgif", "intellectual_property_protection"):
+        shutil.copytree(ROOT / package, source / package, ignore=unwanted)
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-W", "ignore", "-c", build, str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
+    (file,) = folder.glob("modelgif-*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A fresh environment with the wheel; its other libraries are those of the tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    if importlib.util.find_spec("pip"):
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        command += ["--no-index", "--no-compile"]
+    else:  # made by uv, as environment.sh prefers
+        command = ["uv", "pip", "install", "--quiet", "--python", str(python), "--offline"]
+    subprocess.run([*command, "--no-deps", str(wheel)], check=True, capture_output=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # Path files in a folder that a path file names are not read: the editable copy stays unseen.
+    (site / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\nimport without_extras\n")
+    (site / "without_extras.py").write_text(WITHOUT_EXTRAS)
+    return folder
+
+
+def ran(installed, *command):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [installed / "bin" / command[0], *command[1:]],
+        cwd=installed,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_the_library_whole_and_no_testbed(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"modelgif"}
+    expected = {str(file.relative_to(ROOT)) for file in (ROOT / "modelgif").rglob("*.py")}
+    assert expected <= names
+    assert {"modelgif/py.typed", "modelgif/experiment/templates/report.html"} <= names
+
+
+def test_the_wheel_says_what_it_needs(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        (metadata,) = (name for name in content.namelist() if name.endswith("/METADATA"))
+        found = email.message_from_string(content.read(metadata).decode())
+    assert set(found.get_all("Provides-Extra")) >= EXTRAS
+    assert found["License-Expression"] == "MIT"
+    assert found["Requires-Python"] == ">=3.11"
+
+
+def test_requirements_hold_an_exact_version_of_everything_named():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = chain(project["dependencies"], *project["optional-dependencies"].values())
+    wanted = {_name(text) for text in named} - {"modelgif"}
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {_name(line) for line in lines if "==" in line}
+    assert wanted - pinned == set()
+
+
+def _name(requirement):
+    for mark in "[<>=!~ ":
+        requirement = requirement.partition(mark)[0]
+    return requirement.lower().replace("_", "-")
+
+
+def test_the_installed_command_compares_two_models(installed):
+    where = "import importlib.util as u; print(u.find_spec('modelgif').origin)"
+    assert ran(installed, "python", "-c", where).startswith(str(installed))
+    assert "verdict" in ran(installed, "modelgif", "--help")
+    models = [NETWORK.format(seed) for seed in (1, 2)]
+    few = ["--references", "digits", "-n", "2", "--steps", "2", "--json"]
+    found = json.loads(ran(installed, "modelgif", "compare", *models, *few))
+    assert 0 < found["distance"] < 2
+
+
+def test_every_verb_is_there_without_extras(installed):
+    code = "from modelgif.cli.main import main, _VERBS; [main.get_command(None, v) for v in _VERBS]"
+    ran(installed, "python", "-c", code)
