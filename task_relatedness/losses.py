@@ -11,17 +11,17 @@ from torch.nn import functional as F
 from task_relatedness.pixel_pairs import pixel_pairs
 from task_relatedness.tasks import Task
 
-# Mostly zero, with few pixels that matter: the median of such a truth is zero, and an absolute
+# Nearly zero but for few pixels that matter: the median of such a truth is zero, and an absolute
 # error would be content with that.
-SPARSE = ("edge_texture", "edge_occlusion", "keypoints2d", "keypoints3d")
+SPARSE = ("curvature", "edge_texture", "edge_occlusion", "keypoints2d", "keypoints3d")
 
 
 def room_losses(task: Task, *, generator: torch.Generator) -> Callable[[Tensor, Tensor], Tensor]:
     """Returns the loss of `task`, which maps outputs and targets of B rooms to losses ``[B]``.
 
     The mean absolute error for images, as in Taskonomy (supplement, section 3), but the mean
-    squared one for edges and keypoints, see `SPARSE`, and for vectors; cross-entropy for classes of
-    images and of pixels; and `embedding_losses` for segments.
+    squared one for curvatures, edges and keypoints, see `SPARSE`, and for vectors; cross-entropy
+    for classes of images and of pixels; and `embedding_losses` for segments.
 
     Args:
         task: outputs have its form, with scores ``[B, K, H, W]`` or ``[B, K]`` for classes and
