@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from task_relatedness.pixel_pairs import pixel_pairs
+from task_relatedness.symmetry import nearest_squared_errors
 from task_relatedness.tasks import Task
 
 # Nearly zero but for few pixels that matter: the median of such a truth is zero, and an absolute
@@ -19,9 +20,9 @@ SPARSE = ("curvature", "edge_texture", "edge_occlusion", "keypoints2d", "keypoin
 def room_losses(task: Task, *, generator: torch.Generator) -> Callable[[Tensor, Tensor], Tensor]:
     """Returns the loss of `task`, which maps outputs and targets of B rooms to losses ``[B]``.
 
-    The mean absolute error for images, as in Taskonomy (supplement, section 3), but the mean
-    squared one for curvatures, edges and keypoints, see `SPARSE`, and for vectors; cross-entropy
-    for classes of images and of pixels; and `embedding_losses` for segments.
+    The mean absolute error for images, but the mean squared one for curvatures, edges and
+    keypoints, see `SPARSE`; for vectors `nearest_squared_errors`; cross-entropy for classes of
+    images and of pixels; and `embedding_losses` for segments.
 
     Args:
         task: outputs have its form, with scores ``[B, K, H, W]`` or ``[B, K]`` for classes and
@@ -32,7 +33,9 @@ def room_losses(task: Task, *, generator: torch.Generator) -> Callable[[Tensor, 
         return partial(embedding_losses, generator=generator)
     if task.form in ("semantic", "class"):
         return _cross_entropies
-    return _squared_errors if task.form == "vector" or task.name in SPARSE else _absolute_errors
+    if task.form == "vector":
+        return partial(nearest_squared_errors, task.name)
+    return _squared_errors if task.name in SPARSE else _absolute_errors
 
 
 def embedding_losses(embeddings: Tensor, segments: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -41,7 +44,7 @@ def embedding_losses(embeddings: Tensor, segments: Tensor, *, generator: torch.G
     Two pixels at squared distance d between their embeddings are of one segment with probability
     2 / (1 + exp(d)). The loss is the cross-entropy of that, over all pairs of randomly drawn
     pixels, those of one segment and the others weighing alike. Source: Fathi et al., Semantic
-    Instance Segmentation via Deep Metric Learning, 2017, section 3.1, which Taskonomy uses.
+    Instance Segmentation via Deep Metric Learning, arXiv 1703.10277, 2017.
 
     Args:
         embeddings: ``[B, D, h, w]``, see `task_relatedness.pixel_pairs`.

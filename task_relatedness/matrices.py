@@ -52,7 +52,7 @@ def read_matrices(
     frame = read_sealed_csv(path, converters={value: float})
     found = {}
     for key, entries in frame.groupby(owner, sort=False):
-        entries = entries[entries[row].isin(tasks) & entries[column].isin(tasks)]
+        entries = entries[entries[row].isin(list(tasks)) & entries[column].isin(list(tasks))]
         pairs = set(zip(entries[row], entries[column], strict=True))
         if not len(entries) == len(pairs) == len(tasks) ** 2:
             raise ValueError(

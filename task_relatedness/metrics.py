@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from modelgif.ranking import auc
 from task_relatedness.losses import SPARSE
 from task_relatedness.pixel_pairs import pixel_pairs
+from task_relatedness.symmetry import nearest_squared_errors
 from task_relatedness.tasks import Task
 
 N_PIXELS = 256
@@ -45,7 +47,9 @@ def metric_of(task: Task) -> Metric:
         return Metric("mean IoU", "higher", mean_iou)
     if task.form == "class":
         return Metric("accuracy", "higher", _accuracy)
-    if task.form == "vector" or task.name in SPARSE:
+    if task.form == "vector":
+        return Metric("root mean squared error", "lower", partial(_nearest_error, task.name))
+    if task.name in SPARSE:
         return Metric("root mean squared error", "lower", _root_mean_squared_error)
     return Metric("mean absolute error", "lower", _mean_absolute_error)
 
@@ -128,3 +132,7 @@ def _mean_absolute_error(outputs: Tensor, targets: Tensor) -> float:
 
 def _root_mean_squared_error(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.double() - targets).square().mean().sqrt().item()
+
+
+def _nearest_error(task: str, outputs: Tensor, targets: Tensor) -> float:
+    return nearest_squared_errors(task, outputs.double(), targets.double()).mean().sqrt().item()

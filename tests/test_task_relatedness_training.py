@@ -38,13 +38,11 @@ from task_relatedness.zoo import (
 )
 from tests.blob_rooms import blob_rooms
 
-LEARNT = ("autoencoding", "denoising", "edge_texture", "normal", "room_layout")
-LEARNT += ("segment_unsup2d", "segment_semantic", "class_object")
+LEARNT = ("denoising", "normal", "segment_unsup2d", "class_object")
 ROOMS = RoomsConfig(size=32, samples=1, n_train=96, n_transfer=8, n_test=24, n_references=4)
-FAST = TrainingConfig(epochs=12, batch_size=16, learning_rate=0.005)
-CONFIG = TaskRelatednessConfig(
-    device="cpu", tasks=LEARNT, rooms=ROOMS, zoo=ZooConfig(width=4, training=FAST, transfer=FAST)
-)
+FAST = TrainingConfig(epochs=12, batch_size=8, learning_rate=0.005)
+ZOO = ZooConfig(width=4, noise=0.3, training=FAST, transfer=FAST)
+CONFIG = TaskRelatednessConfig(device="cpu", tasks=LEARNT, rooms=ROOMS, zoo=ZOO)
 
 
 def generator(seed=0):
@@ -87,9 +85,12 @@ def test_images_and_vectors_lose_their_errors_room_by_room():
     }.items():
         losses = room_losses(task_named(name), generator=generator())(outputs, targets)
         np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    vectors = outputs[:, 0, 0], targets[:, 0, 0]
-    losses = room_losses(task_named("room_layout"), generator=generator())(*vectors)
-    np.testing.assert_allclose(losses, (difference[:, 0, 0] ** 2).mean(1), rtol=1e-5)
+    # Near enough to the truth for no other name of the room to be nearer.
+    truth = torch.tensor([[0.1, 0, -0.3, 0.4, 0.2, 0.1, 0.5, -0.2, 0.3]] * 3)
+    outputs = truth + 0.1 * randn(3, 9)
+    losses = room_losses(task_named("room_layout"), generator=generator())(outputs, truth)
+    expected = ((outputs - truth).double().numpy() ** 2).mean(1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["segment_semantic", "class_object"])
@@ -325,9 +326,9 @@ def test_the_roster_says_what_the_networks_answer(made):
     with torch.no_grad():
         features = load_encoder(made, "normal")(rooms.images)
         answers = load_decoder(made, "normal")(features)
-    cosines = (F.normalize(answers, dim=1) * rooms.targets["normal"]).sum(1)
+    cosines = (F.normalize(answers.double(), dim=1) * rooms.targets["normal"]).sum(1)
     angle = cosines.clamp(-1, 1).acos().rad2deg().mean().item()
-    assert roster.loc["normal", "value"] == pytest.approx(angle, rel=1e-4)
+    assert roster.loc["normal", "value"] == pytest.approx(angle, rel=1e-5)
 
 
 def test_cards_say_where_a_network_is_from(made):
@@ -340,7 +341,7 @@ def test_cards_say_where_a_network_is_from(made):
 
 
 def test_a_training_that_was_killed_begins_anew_and_ends_in_the_same_bytes(made, patched):
-    paths = [encoder_path(made, "room_layout"), decoder_path(made, "room_layout")]
+    paths = [encoder_path(made, "class_object"), decoder_path(made, "class_object")]
     files = [file for path in paths for file in (path, path.with_suffix(".json"))]
     before = {file: file.read_bytes() for file in files}
     others = {f: f.stat().st_mtime_ns for f in (made.folder / "zoo").iterdir() if f not in files}
