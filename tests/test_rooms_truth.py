@@ -175,7 +175,7 @@ def test_the_layout_is_the_box_that_is_seen(seed: int) -> None:
     np.testing.assert_allclose(np.minimum(np.abs(inside), np.abs(1 - inside)).min(0), 0, atol=1e-9)
     yaw, pitch, roll = layout[3:6] * 45
     assert abs(yaw) < 50
-    turn = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
+    turn = Rotation.from_euler("XZY", [pitch, roll, yaw], degrees=True).as_matrix()
     np.testing.assert_allclose(turn, room_axes(camera.rotation)[0], atol=1e-9)
 
 

@@ -47,9 +47,9 @@ def room_layout(
     As Taskonomy's: the box's centre, three angles and three sizes. In order:
 
     - centre x, y, z, in units of 4 m
-    - yaw, pitch, roll, in units of 45 degrees: turned by roll about z, then by pitch about x,
-      then by yaw about y, a vector in the box's frame is one in the camera's:
-      ``R = Ry(yaw) Rx(pitch) Rz(roll)``
+    - yaw, pitch, roll, in units of 45 degrees: turned by yaw about y, then by roll about z, then by
+      pitch about x, a vector in the box's frame is one in the camera's:
+      ``R = Rx(pitch) Rz(roll) Ry(yaw)``, so that pitch and roll are the camera's alone
     - sizes along the box's right, up and backwards, as ``size / 4 m - 1``
 
     The box's axes are those of `room_axes`.
@@ -61,9 +61,10 @@ def room_layout(
     """
     axes, along = room_axes(rotation)
     centre = rotation.T @ (np.array([0.0, 0.0, 0.5 * extents[2]]) - position)
-    pitch = np.arcsin(np.clip(-axes[1, 2], -1.0, 1.0))
-    yaw = np.arctan2(axes[0, 2], axes[2, 2])
-    roll = np.arctan2(axes[1, 0], axes[1, 1])
+    up = axes[:, 1]
+    pitch, roll = np.arctan2(up[2], up[1]), np.arcsin(np.clip(-up[0], -1.0, 1.0))
+    right, _, back = (_pitch_and_roll(pitch, roll).T @ axes).T
+    yaw = np.arctan2(back[0], right[0])
     sizes = np.array([extents[axis] for axis in along])
     return np.concatenate(
         [centre / _METRES, np.array([yaw, pitch, roll]) / _PITCH, sizes / _METRES - 1.0]
@@ -76,10 +77,14 @@ def box_corners(layout: np.ndarray) -> np.ndarray:
     In the order of ``itertools.product((-1, 1), repeat=3)`` along right, up and backwards.
     """
     centre, (yaw, pitch, roll), sizes = layout[:3], layout[3:6] * _PITCH, layout[6:]
-    (cos_y, cos_p, cos_r), (sin_y, sin_p, sin_r) = (f([yaw, pitch, roll]) for f in (np.cos, np.sin))
-    turn_y = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
-    turn_x = np.array([[1, 0, 0], [0, cos_p, -sin_p], [0, sin_p, cos_p]])
-    turn_z = np.array([[cos_r, -sin_r, 0], [sin_r, cos_r, 0], [0, 0, 1]])
+    turn_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     half = 0.5 * _METRES * (sizes + 1.0)
     corners = np.array(list(product((-1, 1), repeat=3))) * half
-    return _METRES * centre + corners @ (turn_y @ turn_x @ turn_z).T
+    return _METRES * centre + corners @ (_pitch_and_roll(pitch, roll) @ turn_y).T
+
+
+def _pitch_and_roll(pitch: float, roll: float) -> np.ndarray:
+    """Returns ``Rx(pitch) Rz(roll)``."""
+    (cos_p, cos_r), (sin_p, sin_r) = (f([pitch, roll]) for f in (np.cos, np.sin))
+    turn_x = np.array([[1, 0, 0], [0, cos_p, -sin_p], [0, sin_p, cos_p]])
+    return turn_x @ np.array([[cos_r, -sin_r, 0], [sin_r, cos_r, 0], [0, 0, 1]])
