@@ -44,7 +44,7 @@ class Zoo:
 
 def open_zoo(folder: Path | None, *, references: int) -> Zoo:
     """Returns the zoo of the run in `folder`, by default the demo's, trained if need be."""
-    folder = _demo_run() if folder is None else folder
+    folder = demo_run() if folder is None else folder
     roster = pd.read_csv(folder / "zoo" / "roster.csv")
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     data = load_data(**settings["data"])
@@ -114,10 +114,11 @@ def _draw(images: Tensor, count: int) -> References:
 
 
 def _checkpoints(folder: Path | None) -> list[Path]:
-    return sorted((folder or _demo_run() / "zoo").glob("*.safetensors"))
+    return sorted((folder or demo_run() / "zoo").glob("*.safetensors"))
 
 
-def _demo_run() -> Path:
+def demo_run() -> Path:
+    """Returns the folder of the demo's run, its zoo trained."""
     config = load_config(IPPConfig, _CONFIG, [])
     run = open_run(config, testbed="intellectual_property_protection", name=_CONFIG.stem)
     train(run)

@@ -20,29 +20,32 @@ SHOWING = (
 )
 
 
-def outputs(runs: Path) -> dict[str, dict[str, str]]:
-    """Returns what the commands of each page print, by page and section."""
-    found: dict[str, dict[str, str]] = {}
-    for page in SHOWING:
-        run = [block for block in blocks(ROOT / page) if not block.not_run]
-        with tempfile.TemporaryDirectory() as folder:
-            copy = workshop(Path(folder) / "copy")
-            (copy / "runs").symlink_to(runs.resolve())
-            printed = run_blocks(run, copy)
-        found[page] = {
-            block.output: f"```text\n{text.strip()}\n```"
-            for block, text in zip(run, printed, strict=True)
-            if block.output
-        }
-    return found
+def outputs(page: str, runs: Path) -> dict[str, str]:
+    """Returns what the commands of a page print, by section."""
+    run = [block for block in blocks(ROOT / page) if not block.not_run]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = workshop(Path(folder) / "copy")
+        (copy / "runs").mkdir()
+        for testbed in runs.iterdir():
+            (copy / "runs" / testbed.name).symlink_to(testbed.resolve())
+        printed = run_blocks(run, copy)
+    return {
+        block.output: f"```text\n{text.strip()}\n```"
+        for block, text in zip(run, printed, strict=True)
+        if block.output
+    }
 
 
-def fill(sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Puts texts into the sections of pages."""
-    for page, texts in sections.items():
-        for name, text in texts.items():
-            replace_section(ROOT / page, name, text)
+def fill(page: str, sections: Mapping[str, str]) -> None:
+    """Puts texts into the sections of a page."""
+    for name, text in sections.items():
+        replace_section(ROOT / page, name, text)
 
 
 if __name__ == "__main__":
-    fill(outputs(Path(sys.argv[2])) if sys.argv[1:2] == ["outputs"] else tables())
+    if sys.argv[1:2] == ["outputs"]:
+        for name in sys.argv[3:] or SHOWING:
+            fill(name, outputs(name, Path(sys.argv[2])))
+    else:
+        for name, found in tables().items():
+            fill(name, found)

@@ -10,7 +10,7 @@ import modelgif as gif
 images, labels = digits()
 mine = trained(images[:800], labels[:800], seed=0)
 copied = trained(
-    images[800:1600], labels[800:1600], seed=1, start=mine, epochs=3, learning_rate=1e-4
+    images[800:1600], labels[800:1600], seed=1, start=mine, epochs=3, learning_rate=1e-3
 )
 stranger = trained(images[800:1600], labels[800:1600], seed=2)
 

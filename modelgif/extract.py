@@ -137,7 +137,7 @@ def extract(
     done = Extraction()
     with tqdm(total=len(models) * len(images), unit="reference", disable=not progress) as bar:
         for count, (name, source) in enumerate(models.items(), start=1):
-            bar.setbaseline_description(name)
+            bar.set_description(name)
             path = Path(folder) / f"{name}.h5"
             try:
                 model = _model(source)

@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from modelgif.fast_layout import FastLayout
 from modelgif.micro_batch import in_chunks, micro_batch
 from modelgif.output import scores
 from modelgif.precision import gradients_or_error, refuse_quantised, working_precision
@@ -102,17 +104,25 @@ def gradient_field(
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
         nodes = points.nodes.to(x)
-        passed = _in_fastest_layout(model, x)
 
-        def describe(first: int, stop: int) -> None:
+        def describe(layout: FastLayout, first: int, stop: int) -> None:
             point = torch.arange(first, stop, device=x.device)
             row, step = point // n_steps, point % n_steps
             share = nodes[step].reshape(-1, *[1] * (x.ndim - 1))
             path = torch.lerp(start[row], x[row], share)
             chosen = None if positions is None else positions[row]
-            gradients[first:stop] = _gradient(passed, path, objective, chosen)
+            try:
+                laid = path.contiguous(memory_format=layout.format)
+                gradient = _gradient(model, laid, objective, chosen)
+            except RuntimeError as error:
+                if not layout.refused_by(error):
+                    raise
+                layout.give_back()
+                gradient = _gradient(model, path, objective, chosen)
+            gradients[first:stop] = gradient
 
-        in_chunks(len(gradients), chunk_size, describe)
+        with FastLayout(model, x) as layout:
+            in_chunks(len(gradients), chunk_size, partial(describe, layout))
         weights = points.partial if cumulative else points.weights.diag()
         _integrate(field, weights, x - start if scale_by_path else None)
     return field
@@ -167,26 +177,6 @@ def _frozen_positions(model: Model, x: Tensor, objective: Target, chunk_size: in
     with torch.no_grad():
         in_chunks(len(x), chunk_size, describe)
     return torch.cat(chosen)
-
-
-def _in_fastest_layout(model: Model, x: Tensor) -> Model:
-    """The model, fed with images whose channels lie together, where this is faster and it can.
-
-    On the CPU, convolutions in float32 take a tenth to a fourth less time so. An image of one
-    channel is the same in both layouts.
-    """
-    together = torch.channels_last
-    if not (x.ndim == 4 and x.shape[1] > 1 and x.dtype == torch.float32 and x.device.type == "cpu"):
-        return model
-    try:
-        with torch.no_grad():
-            model(x[:1].contiguous(memory_format=together).clone())
-    except RuntimeError as error:
-        # A model that flattens by `view` takes the usual layout only.
-        if "view size is not compatible" not in str(error):
-            raise
-        return model
-    return lambda path: model(path.contiguous(memory_format=together))
 
 
 def broadcast_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:

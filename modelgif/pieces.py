@@ -13,6 +13,7 @@ from modelgif.field import broadcast_baseline
 from modelgif.field_header import FieldHeader
 from modelgif.reference import References
 from modelgif.store import FieldStore, StoreError
+from modelgif.target import resolve_target
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def join_pieces(
     references: References,
     folder: str | Path,
     *,
+    target: Any = "predicted_class",
     baseline: float | Tensor = 0.0,
 ) -> dict[str, Path]:
     """Makes one store a model, ``folder/NAME.h5``, of pieces that are all there; returns the paths.
@@ -107,7 +109,7 @@ def join_pieces(
     Args:
         pieces: of one or more models, in order.
         references: all of them.
-        folder: as given to `extract_piece`, and so is the `baseline`.
+        folder: as given to `extract_piece`, and so are all that follow.
 
     Raises:
         StoreError: when a piece is missing, damaged, or of other references.
@@ -115,8 +117,13 @@ def join_pieces(
     grouped: dict[str, list[Piece]] = {}
     for piece in pieces:
         grouped.setdefault(piece.model, []).append(piece)
+    whole = {
+        "references_sha256": references.sha256(),
+        "target": resolve_target(target).name,
+        "baseline": baseline_description(baseline),
+    }
     return {
-        model: _join(model, parts, references, Path(folder), baseline)
+        model: _join(model, parts, references, Path(folder), whole)
         for model, parts in grouped.items()
     }
 
@@ -126,7 +133,7 @@ def _join(
     pieces: list[Piece],
     references: References,
     folder: Path,
-    baseline: float | Tensor,
+    settings: dict[str, str],
 ) -> Path:
     path = folder / f"{model}.h5"
     with ExitStack() as opened:
@@ -136,9 +143,9 @@ def _join(
         ]
         header = replace(
             stores[0].header,
+            # An address, or the name that a piece is called by.
             model=stores[0].header.model.replace(pieces[0].name, model),
-            references_sha256=references.sha256(),
-            baseline=baseline_description(baseline),
+            **settings,
         )
         for piece, store in zip(pieces, stores, strict=True):
             ids = references.ids[piece.first : piece.stop]
@@ -155,5 +162,5 @@ def _join(
 
 
 def _shared(store: FieldStore) -> FieldHeader:
-    """What all pieces of a model have in common."""
-    return replace(store.header, model="", references_sha256="", baseline="")
+    """What all pieces of a model have in common: a target or baseline may be of each reference."""
+    return replace(store.header, model="", references_sha256="", target="", baseline="")

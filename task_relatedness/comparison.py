@@ -3,7 +3,7 @@
 import pandas as pd
 
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.distances import method_names
+from task_relatedness.distances import MAIN, method_names
 from task_relatedness.lookup import measured
 from task_relatedness.measure import PUBLISHED, ROOMS
 from task_relatedness.method_name import MethodName
@@ -27,6 +27,29 @@ def main_method(config: TaskRelatednessConfig) -> str:
     It is ModelGiF with the first references, target and baseline of the configuration.
     """
     return str(next(method_names(config.measure)))
+
+
+def like_main(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.DataFrame:
+    """Returns the records of what was applied to the same as the main method.
+
+    These are the methods at its references and, where they have one, with its target and baseline;
+    and whatever has no references, as the groups alone.
+    """
+    main = next(method_names(config.measure))
+    others = {
+        str(name)
+        for name in method_names(config.measure)
+        if name.references != main.references
+        or name.target not in (None, main.target)
+        or name.baseline not in (None, main.baseline)
+    }
+    return records.loc[~records["method"].isin(list(others))]
+
+
+def variants_of_main(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.DataFrame:
+    """Returns the records of the main method at all references, targets and baselines."""
+    names = [str(name) for name in method_names(config.measure) if name.method == MAIN]
+    return records.loc[records["method"].isin(names)]
 
 
 def paper_table(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.DataFrame:

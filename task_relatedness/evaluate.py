@@ -11,7 +11,7 @@ from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed
 from modelgif.experiment.table import to_markdown, write_workbook
 from task_relatedness.affinity import affinity_matrix
-from task_relatedness.comparison import main_method, paper_table
+from task_relatedness.comparison import like_main, main_method, paper_table, variants_of_main
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.distances import MAIN, Distances, read_distances
 from task_relatedness.groups import (
@@ -121,22 +121,26 @@ def measurements(
 def all_tables(config: TaskRelatednessConfig, records: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Returns every table by name.
 
+    Those called ``all methods`` have everything that the configuration asks for; ``variants`` has
+    ModelGiF's; the others have one row a method, applied to the same as the first.
+
     Args:
         config: of the run.
         records: ``records.csv``.
     """
-    truths = [PUBLISHED] if config.rooms is None else [ROOMS, PUBLISHED]
-    tables = {
-        f"{what}, {truth}": table(records, truth)
-        for truth in truths
-        for what, table in (
-            ("agreement", agreement_table),
-            ("leads", lead_table),
-            ("sources found", retrieval_table),
-            ("targets", target_table),
-        )
-    }
-    return tables | {"groups": group_table(records), "papers": paper_table(config, records)}
+    like, variants = like_main(config, records), variants_of_main(config, records)
+    tables, whole = {}, {}
+    for truth in [PUBLISHED] if config.rooms is None else [ROOMS, PUBLISHED]:
+        tables |= {
+            f"agreement, {truth}": agreement_table(like, truth),
+            f"leads, {truth}": lead_table(like, truth),
+            f"variants, {truth}": agreement_table(variants, truth),
+            f"sources found, {truth}": retrieval_table(like, truth),
+            f"targets, {truth}": target_table(like, truth),
+        }
+        whole[f"all methods, {truth}"] = agreement_table(records, truth)
+    tables |= {"groups": group_table(like), "papers": paper_table(config, records)}
+    return tables | whole | {"all methods, groups": group_table(records)}
 
 
 def _image_draws(

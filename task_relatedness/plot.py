@@ -9,7 +9,7 @@ from modelgif.experiment.record import read_records
 from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
-from task_relatedness.comparison import main_method
+from task_relatedness.comparison import like_main, main_method, variants_of_main
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
 from task_relatedness.groups import affinity_distance, tree_kind
@@ -30,7 +30,8 @@ def plot(run: Run[TaskRelatednessConfig]) -> None:
     config, records = run.config, read_records(run.folder / "records.csv")
     figures = _matrix_figures(run)
     truths = list(read_matrices(run.folder, AFFINITIES, config.tasks))
-    figures["agreement"] = agreement_figure(records, truths)
+    figures["agreement"] = agreement_figure(like_main(config, records), truths)
+    figures["variants"] = agreement_figure(variants_of_main(config, records), truths)
     for name, figure in figures.items():
         save_figure(figure, run.folder / "figures" / f"{name}.png")
 
@@ -45,6 +46,13 @@ def plot(run: Run[TaskRelatednessConfig]) -> None:
             figure=figures["agreement"],
             caption="Spearman's correlation of nearness and affinity; bars are 95 % intervals for "
             "other tasks",
+        )
+    )
+    sections.append(
+        Section(
+            "ModelGiF at all references, targets and baselines",
+            figure=figures["variants"],
+            caption="The same of the variants of ModelGiF",
         )
     )
     sections += [Section(name, table=table) for name, table in tables.items()]

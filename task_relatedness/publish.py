@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # What a reader hears who cannot see them.
 PICTURES = {
     "agreement": "Agreement by method and reading",
+    "variants": "Agreement of ModelGiF at all references, targets and baselines",
     "heat_map": "Distances of gradient fields",
     "tree": "Their tree",
     "transfer_heat_map": "Affinities measured in rooms",

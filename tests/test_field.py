@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -585,3 +586,58 @@ def test_cuda_equals_the_cpu(dtype: torch.dtype, atol: float, target, model, x: 
     assert next(model.parameters()).device.type == "cpu"
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=0, atol=atol)
     torch.testing.assert_close(gradient_field(model.cuda(), x, target=target, dtype=dtype), on_cuda)
+
+
+class Viewing(nn.Module):
+    """Flattens by `view`, which takes the usual layout of an image only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(64, 3)
+        self.layouts: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        together = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        self.layouts.append(together)
+        return self.head(self.conv(x).relu().view(len(x), -1))
+
+
+@pytest.mark.parametrize("target", ["predicted_class", "output_sum"])
+def test_a_model_that_cannot_have_the_channels_together_gets_them_apart(target: str) -> None:
+    model, x = Viewing(), torch.rand(3, 3, 6, 6, generator=seeded())
+    expected = gradient_field(copy.deepcopy(model).double(), x.double(), target=target, n_steps=20)
+    field = gradient_field(model, x, target=target, n_steps=20, chunk_size=7)
+    torch.testing.assert_close(field.double(), expected, rtol=1e-4, atol=1e-6)
+    assert model.layouts.count(True) == 1
+
+
+def test_weights_lent_in_another_layout_are_given_back() -> None:
+    model = Viewing()
+    own = {name: (p, p.data_ptr(), p.stride()) for name, p in model.named_parameters()}
+    seen: list[bool] = []
+
+    def fails(output: Tensor) -> Tensor:
+        seen.append(model.conv.weight.is_contiguous())
+        raise KeyError("on purpose")
+
+    x = torch.rand(2, 3, 6, 6)
+    model.forward = lambda x: model.conv(x).mean((2, 3))  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        gradient_field(model, x, target=fails, n_steps=2)
+    gradient_field(model, x, n_steps=2)
+    assert seen == [False]
+    for name, parameter in model.named_parameters():
+        assert (parameter, parameter.data_ptr(), parameter.stride()) == own[name]
+
+
+def test_other_models_get_them_together_on_the_cpu() -> None:
+    layouts: list[bool] = []
+
+    def mean(x: Tensor) -> Tensor:
+        layouts.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+        return x.mean((2, 3))
+
+    gradient_field(mean, torch.rand(2, 3, 6, 6), target="output_sum", n_steps=4)
+    gradient_field(mean, torch.rand(2, 3, 6, 6).double(), target="output_sum", n_steps=4)
+    gradient_field(mean, torch.rand(2, 1, 6, 6), target="output_sum", n_steps=4)
+    assert layouts == [True, False, False]

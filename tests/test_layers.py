@@ -22,7 +22,7 @@ LAYERS = {
         *("safetensors_file", "field_layout", "skeleton", "card", "steady_file"),
         *("preprocessing", "state_dict", "libraries", "python_function", "trust", "precision"),
         *("hugging_face", "image_processor", "torch_hub", "exported"),
-        *("micro_batch", "folding", "acceleration", "background"),
+        *("micro_batch", "fast_layout", "folding", "acceleration", "background"),
     ),
     2: (
         *("extract", "verdict", "methods", "transferability"),

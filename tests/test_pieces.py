@@ -24,13 +24,15 @@ def test_pieces_cover_every_reference_of_every_model_once():
         cut(["m"], 2, 0)
 
 
-def in_pieces(references: References, folder, size: int, baseline, **options):
+def in_pieces(references: References, folder, size: int, baseline, target, **options):
     pieces = cut(["a", "b"], len(references), size)
     # In an order of their own, as by several workers.
     for piece in reversed(pieces):
         source = network(piece.model)
-        extract_piece(piece, source, references, folder, baseline=baseline, **options)
-    return join_pieces(pieces, references, folder, baseline=baseline)
+        extract_piece(
+            piece, source, references, folder, target=target, baseline=baseline, **options
+        )
+    return join_pieces(pieces, references, folder, target=target, baseline=baseline)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
@@ -46,11 +48,17 @@ def test_pieces_joined_are_the_whole(
         "each": references.images.flip(0),
     }[baseline]
     # A chunk ends with each reference, so that not even rounding differs.
-    options = dict(n_steps=4, chunk_size=4, storage=storage, target=target)
-    paths = in_pieces(references, tmp_path / "pieces", size, start, **options)
+    options = dict(n_steps=4, chunk_size=4, storage=storage)
+    paths = in_pieces(references, tmp_path / "pieces", size, start, target, **options)
     models = {name: network(name) for name in "ab"}
     whole = extract(
-        models, references, tmp_path / "whole", baseline=start, progress=False, **options
+        models,
+        references,
+        tmp_path / "whole",
+        target=target,
+        baseline=start,
+        progress=False,
+        **options,
     )
     whole.raise_for_failures()
     assert set(paths) == {"a", "b"}
@@ -59,7 +67,7 @@ def test_pieces_joined_are_the_whole(
 
 
 def test_by_default_they_differ_by_rounding_only(references: References, tmp_path) -> None:
-    paths = in_pieces(references, tmp_path / "pieces", 2, 0.5, n_steps=50)
+    paths = in_pieces(references, tmp_path / "pieces", 2, 0.5, "predicted_class", n_steps=50)
     models = {name: network(name) for name in "ab"}
     options = dict(baseline=0.5, n_steps=50, progress=False)
     whole = extract(models, references, tmp_path / "whole", **options)

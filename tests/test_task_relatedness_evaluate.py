@@ -35,7 +35,10 @@ N_TASKS, N_REFERENCES, N_TEST = len(TASK_NAMES), 12, 30
 GROUPS = np.array([task.group for task in TASKS])
 TRAINING = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.01)
 MEASURE = MeasureConfig(
-    references=("plain",), rivals=("rsa", "saliency", "dds_cosine"), n_steps=5, n_bootstrap=60
+    references=("plain", "cutmix"),
+    rivals=("rsa", "saliency", "dds_cosine"),
+    n_steps=5,
+    n_bootstrap=60,
 )
 CONFIG = TaskRelatednessConfig(
     device="cpu",
@@ -43,8 +46,9 @@ CONFIG = TaskRelatednessConfig(
     zoo=ZooConfig(width=4, training=TRAINING, transfer=TRAINING),
     measure=MEASURE,
 )
-MODELGIF, RSA, SALIENCY, DDS = map(str, (
+MODELGIF, CUTMIX, RSA, SALIENCY, DDS = map(str, (
     MethodName("modelgif", "plain", "channel_peaks", "zero"),
+    MethodName("modelgif", "cutmix", "channel_peaks", "zero"),
     MethodName("rsa", "plain"),
     MethodName("saliency", "plain", "channel_peaks"),
     MethodName("dds_cosine", "plain"),
@@ -84,6 +88,7 @@ def planted():
     np.fill_diagonal(true, 0)
     found = {
         MODELGIF: distances_of(MODELGIF, true, np.random.default_rng(1), noise=0.01),
+        CUTMIX: distances_of(CUTMIX, true, np.random.default_rng(6), noise=0.3),
         RSA: distances_of(RSA, 1 - true),
         SALIENCY: distances_of(SALIENCY, true, np.random.default_rng(2), noise=2.0),
         DDS: distances_of(DDS, symmetric(np.random.default_rng(3))),
@@ -134,7 +139,8 @@ def value(records, method, quantity, subject=ROOMS):
 
 
 def test_the_configurations_methods_are_those_made_up():
-    assert {str(name) for name in method_names(MEASURE)} == {MODELGIF, RSA, SALIENCY, DDS}
+    names = {str(name) for name in method_names(MEASURE)}
+    assert names >= {MODELGIF, CUTMIX, RSA, SALIENCY, DDS}
     assert main_method(CONFIG) == MODELGIF
 
 
@@ -280,6 +286,12 @@ def test_the_tables_are_those_of_the_records(records):
     assert order == sorted(order, reverse=True)
     assert first["method"].iloc[-1] == "RSA (plain)"
     assert set(tables["leads, rooms"]["lead over"]) == set(first["method"][1:])
+    # One row a method, all variants of ModelGiF, and everything.
+    variants = {title(MODELGIF), title(CUTMIX)}
+    assert set(tables["variants, rooms"]["method"]) == variants
+    assert title(CUTMIX) not in set(first["method"]) | set(tables["groups"]["method"])
+    assert set(tables["all methods, rooms"]["method"]) == {*first["method"], *variants}
+    assert title(CUTMIX) in set(tables["all methods, groups"]["method"])
     papers = tables["papers"].set_index("method")
     assert papers["printed"]["ModelGiF"] == pytest.approx(0.8349192618)
     assert papers["their matrix, our code"]["RSA"] == pytest.approx(0.7771049596)
@@ -301,10 +313,9 @@ def test_the_figures_show_every_method(finished, records):
     figure = agreement_figure(records, [ROOMS, PUBLISHED])
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert shown[0] == title(MODELGIF)
-    assert len(shown) == len(set(shown)) == 6
-    dots = figure.axes[1].collections
-    x = [offset[0] for offset in dots[1].get_offsets()]
-    assert x[0] == pytest.approx(value(records, MODELGIF, "columns"))
+    assert len(shown) == len(set(shown)) == 7
+    dots = figure.axes[1].collections[1].get_offsets()
+    assert dots[0][0] == pytest.approx(value(records, MODELGIF, "columns"))
     page = (finished.folder / "report.html").read_text()
     assert "Which tasks are related?" in page
     assert "No other method does better." in page
