@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -82,3 +83,9 @@ def test_mappings_keep_their_order_and_numbers_are_read_by_others():
     text = dump_yaml({"b": 1e-05, "a": [1, 2]})
     assert list(parse_yaml(text)) == ["b", "a"]
     assert yaml.safe_load(text) == {"b": 1e-05, "a": [1, 2]}
+
+
+@pytest.mark.parametrize("value", [[math.inf], {"a": math.nan}, [1, (2, 3)], [{1: 2}], [{1}]])
+def test_what_would_not_be_read_back_is_not_written(value):
+    with pytest.raises(PlainYamlError):
+        dump_yaml(value)

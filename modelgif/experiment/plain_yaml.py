@@ -105,5 +105,11 @@ def dump_yaml(value: Any) -> str:
     """Returns the mapping or list `value` as plain YAML, which `parse_yaml` reads to an equal one.
 
     Mappings keep their order.
+
+    Raises:
+        PlainYamlError: for what plain YAML has no word for, such as infinity.
     """
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if parse_yaml(text) != value:
+        raise PlainYamlError("the values would not be read as they are; they must be plain data.")
+    return text
