@@ -25,7 +25,7 @@ def field(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
         ours = frame[frame["way"] == "ours"].set_index("network")
         ours = ours[ours[speed].notna()]
         if ours.empty:
-            yield f"the same on CUDA, {ours_of(device)}", ""
+            yield f"the same on a {ours_of(device)}", ""
             continue
         floor = ours[f"of_floor_{device}"]
         times = {

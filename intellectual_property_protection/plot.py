@@ -59,7 +59,7 @@ def plot(run: Run[IPPConfig]) -> None:
         Section(
             "Verdicts",
             "On each suspect by itself; Holm's p-value is for all of them.",
-            table=tables["suspects"],
+            table=_verdict_first(tables["suspects"]),
         ),
         Section("Attacks", table=tables["attacks"], digits=2),
         Section("Honest models that would be accused", table=tables["honest"]),
@@ -75,6 +75,12 @@ def plot(run: Run[IPPConfig]) -> None:
         answer=_answer(tables["suspects"]),
         sections=sections,
     )
+
+
+def _verdict_first(suspects: pd.DataFrame) -> pd.DataFrame:
+    """The table with what matters most where no small screen cuts it off."""
+    first = ["suspect", "verdict", "p-value", "field distance"]
+    return suspects.reindex(columns=[*first, *(name for name in suspects if name not in first)])
 
 
 def _answer(suspects: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """Stage 4: draws distances, accuracy and membership over epochs, and puts all on one page."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -58,14 +59,15 @@ def plot(run: Run[UnlearningConfig]) -> None:
 
 def _answer(verdicts: pd.DataFrame) -> str:
     """How many methods' models, at either image set, are nearer to which side."""
-    passed = verdicts["nearer to"].dropna() if "nearer to" in verdicts else pd.Series(dtype=str)
-    counts = passed[passed != ""].value_counts()
-    if counts.empty:
+    rows = verdicts.to_dict("records")
+    # The sides themselves, original and retrained, have no verdict.
+    counts = Counter(row["nearer to"] for row in rows if isinstance(row.get("nearer to"), str))
+    if not counts:
         return "There are too few replicates for a verdict."
-    said = ", ".join(f"{side} {count} times" for side, count in counts.items())
+    said = ", ".join(f"{side} {count} times" for side, count in counts.most_common())
     return (
-        f"Of {counts.sum()} verdicts on models that were made to forget, by method and image set, "
-        f"the nearer side is: {said}."
+        f"Of {counts.total()} verdicts on models that were made to forget, one a method and image "
+        f"set, the nearer side is: {said}."
     )
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from modelgif.ranking import auc
 from task_relatedness.losses import SPARSE
 from task_relatedness.pixel_pairs import pixel_pairs
-from task_relatedness.symmetry import nearest_squared_errors
+from task_relatedness.symmetry import central_answer, nearest_squared_errors
 from task_relatedness.tasks import Task
 
 N_PIXELS = 256
@@ -58,8 +58,9 @@ def blind_answer(task: Task, targets: Tensor, *, n_outputs: int) -> Tensor:
     """Returns the best answer to rooms that one has not seen, given the truth of other rooms.
 
     ``[1, ...]``, of the form of an answer: each pixel's or entry's median where the metric is
-    absolute error, its mean where it is squared error or an angle, how often each class occurs,
-    and for segments the pixel's own place, as near pixels often belong together.
+    absolute error, its mean where it is squared error or an angle, `central_answer` for vectors,
+    how often each class occurs, and for segments the pixel's own place, as near pixels often belong
+    together.
 
     Args:
         task: which.
@@ -73,6 +74,8 @@ def blind_answer(task: Task, targets: Tensor, *, n_outputs: int) -> Tensor:
     if task.form in ("semantic", "class"):
         counts = [(targets == k).sum(0) for k in range(n_outputs)]
         return torch.stack(counts)[None].float()
+    if task.form == "vector":
+        return central_answer(task.name, targets)
     if metric_of(task).measure is _mean_absolute_error:
         return targets.median(0, keepdim=True).values
     return targets.mean(0, keepdim=True)

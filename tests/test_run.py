@@ -1,9 +1,12 @@
 import json
 import subprocess
+from functools import partial
 
 import pytest
 
 from modelgif.experiment.config import Config, load_config
+from modelgif.experiment.launch import current_launch
+from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import commit, open_run, run_stage
 
 
@@ -90,6 +93,43 @@ def test_showing_results_leaves_their_conditions(tmp_path, config_file):
     (folder,) = (tmp_path / "runs" / "bed").iterdir()
     assert (folder / "count.txt").exists()
     assert not (folder / "run.json").exists()
+
+
+def write_item(folder, item):
+    (folder / item).write_text(str(current_launch().claims is not None))
+
+
+def share(run):
+    """Has items to share."""
+    for_each(partial(write_item, run.folder), ["a", "b"], title="t", unit="item", workers=1)
+
+
+@pytest.mark.parametrize("shard", [None, "0/2", "1/2"])
+def test_a_shard_shares_the_work_of_a_stage(tmp_path, config_file, shard):
+    arguments = [str(config_file), "--runs", str(tmp_path / "runs")]
+    arguments += [] if shard is None else ["--shard", shard]
+    run_stage(share, Tiny, testbed="bed", arguments=arguments)
+    (folder,) = (tmp_path / "runs" / "bed").iterdir()
+    # The other one never came.
+    assert {(folder / item).read_text() for item in "ab"} == {str(shard is not None)}
+    assert (folder / "claims" / "share").exists() == (shard is not None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shard", "2/2"], "a shard is i/n with i from 0 to n - 1"),
+        (["--shard", "0/2", "--launcher", "ray"], "exclude each other"),
+        (["--launcher", "elsewhere"], "invalid choice"),
+    ],
+)
+def test_launches_that_make_no_sense_are_refused(tmp_path, config_file, capsys, options, message):
+    arguments = [str(config_file), "--runs", str(tmp_path / "runs"), *options]
+    with pytest.raises(SystemExit) as exit_:
+        run_stage(share, Tiny, testbed="bed", arguments=arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_commit_is_the_repository_s():
