@@ -40,8 +40,8 @@ def coefficients(nearness: np.ndarray, affinity: np.ndarray, reading: Reading) -
             not finite.
     """
     near, apt = _lists(nearness, affinity, reading)
-    ranks = (scipy.stats.rankdata(values, axis=-2) for values in (near, apt))
-    return _correlation(*ranks, np.ones(near.shape[-2:]))
+    of_near, of_apt = (scipy.stats.rankdata(values, axis=-2) for values in (near, apt))
+    return _correlation(of_near, of_apt, np.ones(near.shape[-2:]))
 
 
 def agreement_of_draws(
