@@ -51,7 +51,11 @@ def publish(run: Run[TaskRelatednessConfig]) -> None:
     tables = all_tables(run.config, read_records(results / "records.csv"))
     if has_rooms:
         tables["networks"] = zoo_table(pd.read_csv(results / "roster.csv"))
-    sections = {name: to_markdown(table, digits=2) for name, table in tables.items()}
+    # Some networks are better than their trivial predictor in the third digit only.
+    sections = {
+        name: to_markdown(table, digits=3 if name == "networks" else 2)
+        for name, table in tables.items()
+    }
     sections |= {"conditions": conditions_line(run), "pictures": "\n".join(links)}
     if run.name != MAIN:
         sections = {f"{run.name} {name}": text for name, text in sections.items()}
