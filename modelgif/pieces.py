@@ -109,7 +109,9 @@ def join_pieces(
     Args:
         pieces: of one or more models, in order.
         references: all of them.
-        folder: as given to `extract_piece`, and so are all that follow.
+        folder: as given to `extract_piece`.
+        target: likewise.
+        baseline: likewise.
 
     Raises:
         StoreError: when a piece is missing, damaged, or of other references.

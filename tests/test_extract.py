@@ -1,7 +1,7 @@
 import contextlib
 import importlib
-import signal
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
