@@ -10,6 +10,7 @@ references of CutMix, among the honest models of their architecture.
 """
 
 import argparse
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from trained_zoo import Zoo, open_zoo
 from wrapped_models import wrappers
 
 from modelgif.cells import is_zero
-from modelgif.distance import distance_per_reference
+from modelgif.distance import ZeroCellWarning, distance_per_reference
 from modelgif.experiment.table import replace_section, to_markdown
 from modelgif.field import gradient_field
 from modelgif.loading import load_model
@@ -75,21 +76,30 @@ def unlike_after_matching(a: Tensor, b: Tensor) -> float:
     return 1 - together[rows, columns].sum() / len(a)
 
 
+def by_labels(victim: Described, other: Described) -> np.ndarray:
+    """Whether the labels differ at each reference."""
+    return label_agreement.per_reference(victim.labels, other.labels).numpy()
+
+
+WAYS = {"field": by_field, "labels": by_labels}
+
+
 def judged(
-    victim: Described, suspect: Described, honest: Sequence[Described], methods: Sequence[str]
+    suspect: dict[str, np.ndarray], honest: dict[str, np.ndarray], methods: Sequence[str]
 ) -> tuple[float, str]:
-    """The p-value and the verdict by some methods; NaN and "undecided" when none describes it."""
-    ways = {
-        "field": by_field,
-        "labels": lambda a, b: label_agreement.per_reference(a.labels, b.labels).numpy(),
-    }
-    of_suspect = {name: ways[name](victim, suspect) for name in methods}
-    if all(np.isnan(values).any() for values in of_suspect.values()):
+    """The p-value and the verdict by some methods; NaN and "undecided" when none describes it.
+
+    Args:
+        suspect: contributions ``[N]`` by method.
+        honest: likewise ``[n, N]``.
+        methods: those used.
+    """
+    if all(np.isnan(suspect[method]).any() for method in methods):
         return float("nan"), "undecided"
     (one,) = verdicts(
         ["suspect"],
-        {name: values[None] for name, values in of_suspect.items()},
-        {name: np.stack([ways[name](victim, other) for other in honest]) for name in methods},
+        {method: suspect[method][None] for method in methods},
+        {method: honest[method] for method in methods},
         n_draws=200,
         generator=torch.Generator().manual_seed(0),
     )
@@ -100,20 +110,21 @@ def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
     """Gives one row for each wrapper of each victim of a zoo."""
     images = cutmix(zoo.references.images, generator=torch.Generator().manual_seed(0))
     about = zoo.roster.assign(path=zoo.paths)
-    own = about[(about["recipe"] == "scratch") & (about["role"] != "victim")]
+    untainted = about[(about["recipe"] == "scratch") & (about["role"] != "victim")]
     for architecture in about["architecture"].unique():
-        honest = own[own["architecture"] == architecture]
+        honest = untainted[untainted["architecture"] == architecture]
         victim = about[(about["role"] == "victim") & (about["architecture"] == architecture)]
         if victim.empty:
             victim, honest = honest.iloc[:1], honest.iloc[1:]
         models = [load_model(f"file:{path}") for path in [*victim["path"], *honest["path"]]]
         described = [describe(model, images, zoo.baseline, n_steps) for model in models]
         first, others = described[0], described[1:]
-        nearest = min(by_field(first, other).mean() for other in others)
+        known = {w: np.stack([way(first, o) for o in others]) for w, way in WAYS.items()}
         for name, (meant, wrap) in wrappers(models[1]).items():
             found = describe(wrap(models[0]).eval(), images, zoo.baseline, n_steps)
+            own = {w: way(first, found) for w, way in WAYS.items()}
             p = {
-                way: judged(first, found, others, way.split(" and "))
+                way: judged(own, known, way.split(" and "))
                 for way in ("field", "labels", "field and labels")
             }
             yield {
@@ -124,7 +135,7 @@ def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
                 "wrapper": name,
                 "function": meant,
                 "distance": _text(distance_per_reference(first.field, found.field).mean().item()),
-                "nearest_independent": _text(nearest),
+                "nearest_independent": _text(known["field"].mean(1).min()),
                 "distance_output_sum": _text(
                     distance_per_reference(first.sums, found.sums).mean().item()
                 ),
@@ -175,23 +186,29 @@ def main() -> None:
     parser.add_argument("--no-docs", action="store_true", help="leave docs/security.md as it is")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # The table has them.
+    warnings.simplefilter("ignore", ZeroCellWarning)
     table = Table(options.output)
     for folder in options.zoo or [None]:
         for row in rows(open_zoo(folder, references=options.references), options.steps):
             table.add(row)
     frame = pd.read_csv(options.output)
-    text = to_markdown(summary(frame), digits=3)
-    print(text)
+    print(to_markdown(summary(frame), digits=3))
     if not options.no_docs:
-        victims = frame[["zoo", "victim"]].drop_duplicates()
-        note = (
-            f"Of {len(victims)} victims in {frame['zoo'].nunique()} zoos of digit classifiers, "
-            f"each among {frame['n_independents'].min()} or more honest models of its architecture, at "
-            f"{options.references} references of CutMix; level 5 %; medians over the victims. The "
-            f"nearest honest model is at {frame['nearest_independent'].median():.3f}. "
-            f"Commit {frame['commit'].iloc[0]}, {frame['date'].iloc[0]}."
-        )
-        replace_section(SECURITY, "wrappers", f"{text}\n{note}")
+        publish(frame)
+
+
+def publish(frame: pd.DataFrame) -> None:
+    """Puts the table and its conditions into docs/security.md."""
+    first, victims = frame.iloc[0], frame[["zoo", "victim"]].drop_duplicates()
+    note = (
+        f"Of {len(victims)} victims in {frame['zoo'].nunique()} zoos of digit classifiers, each "
+        f"among {frame['n_independents'].min()} honest models of its architecture or more, at "
+        f"{first['n_references']} references of CutMix; level 5 %. Distances and shares are "
+        "medians over the victims; the nearest honest model is at "
+        f"{frame['nearest_independent'].median():.3f}. Commit {first['commit']}, {first['date']}."
+    )
+    replace_section(SECURITY, "wrappers", f"{to_markdown(summary(frame), digits=3)}\n{note}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ modelgif() {
   return $status
 }
 """
-_LEFT_BEHIND = (".git", ".venv", "runs", "data", "__pycache__", ".*_cache", ".hypothesis", "*.part")
+_LEFT_BEHIND = (
+    *(".git", ".venv", "runs", "data", "__pycache__", ".*_cache", ".hypothesis", "*.part"),
+    # What someone who followed the pages here has made.
+    *("zoo", "fields", "known", "imagenet", "my_images"),
+)
 
 
 @dataclass(frozen=True)

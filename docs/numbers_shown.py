@@ -14,10 +14,13 @@ from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.table import to_markdown
+from task_relatedness.config import TaskRelatednessConfig
+from task_relatedness.evaluate import all_tables
 
 ROOT = Path(__file__).parents[1]
 PROTECTION = ROOT / "intellectual_property_protection" / "results"
 UNLEARNING = ROOT / "model_unlearning" / "results" / "small"
+RELATEDNESS = ROOT / "task_relatedness" / "results" / "small"
 SELECTION = ROOT / "model_selection" / "results" / "small" / "seed0"
 
 
@@ -25,6 +28,10 @@ def tables() -> dict[str, dict[str, str]]:
     """Returns every table as Markdown, by page and section."""
     protection = PROTECTION / "small" / "seed0"
     config = load_config(IPPConfig, protection / "config.yaml")
+    relatedness = all_tables(
+        load_config(TaskRelatednessConfig, RELATEDNESS / "config.yaml"),
+        read_records(RELATEDNESS / "records.csv"),
+    )
     unlearning = final_table(read_records(UNLEARNING / "records.csv"))
     return {
         "docs/reproducing.md": {
@@ -36,6 +43,7 @@ def tables() -> dict[str, dict[str, str]]:
             "selection": to_markdown(
                 selection_table(read_records(SELECTION / "records.csv")), digits=2
             ),
+            "relatedness": to_markdown(relatedness["papers"], digits=2),
             "runs": to_markdown(runs()),
         },
         "docs/what_a_distance_means.md": {

@@ -34,6 +34,7 @@ from modelgif.distance import pairwise_distances
 from modelgif.experiment.measurement import Measurement, to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.experiment.table import to_markdown, write_csv, write_workbook
 from modelgif.reference_file import read_references
@@ -53,7 +54,7 @@ def evaluate(run: Run[IPPConfig]) -> None:
     write_records(path, to_records(run, found))
 
     records = read_records(path)
-    zoo = pd.read_csv(run.folder / "zoo" / "roster.csv")
+    zoo = read_sealed_csv(run.folder / "zoo" / "roster.csv")
     tables = all_tables(config, zoo, records)
     conditions = pd.json_normalize(run.conditions()).T.reset_index(names="condition")
     sheets = {"distances": matrix, "roster": zoo, "records": records}

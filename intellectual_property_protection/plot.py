@@ -24,6 +24,7 @@ from modelgif.experiment.record import read_records
 from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
+from modelgif.experiment.sealed_csv import read_sealed_csv
 
 # What attacks have in common, so that figures need few colours.
 _FAMILIES = {
@@ -54,7 +55,7 @@ def plot(run: Run[IPPConfig]) -> None:
     figures = _figures(run, records)
     for name, figure in figures.items():
         save_figure(figure, run.folder / "figures" / f"{name}.png")
-    tables = all_tables(run.config, pd.read_csv(run.folder / "zoo" / "roster.csv"), records)
+    tables = all_tables(run.config, read_sealed_csv(run.folder / "zoo" / "roster.csv"), records)
     sections = [
         Section(
             "Verdicts",

@@ -17,8 +17,8 @@ from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.data import load_data
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
-from modelgif.experiment.table import write_csv
 from modelgif.experiment.training import predict
 from modelgif.loading import load_model
 
@@ -107,7 +107,7 @@ def _write_roster(run: Run[IPPConfig], members: list[Member]) -> None:
     """Writes ``zoo/roster.csv``: what every card says."""
     cards = [(member.name, read_card(checkpoint_path(run, member))) for member in members]
     rows = [{"model": name} | {key: card[key] for key in COLUMNS} for name, card in cards]
-    write_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
+    write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
 
 
 def _share(hits: Tensor) -> float:

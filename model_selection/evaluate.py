@@ -24,6 +24,7 @@ from model_selection.zoo import roster
 from modelgif.experiment.measurement import to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed
 from modelgif.experiment.table import to_markdown, write_workbook
 
@@ -47,7 +48,7 @@ def evaluate(run: Run[ModelSelectionConfig]) -> None:
     write_records(path, to_records(run, found))
 
     records = read_records(path)
-    zoo = pd.read_csv(run.folder / "zoo" / "roster.csv")
+    zoo = read_sealed_csv(run.folder / "zoo" / "roster.csv")
     tables = {
         "accuracy": accuracy_table(accuracy, kinds(run)),
         "orders": tau_table(records),

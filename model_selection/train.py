@@ -14,8 +14,8 @@ from model_selection.zoo import Member, roster
 from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
-from modelgif.experiment.table import write_csv
 from modelgif.loading import load_model
 from modelgif.preprocessing import Preprocessed
 from modelgif.trust import TRUSTED
@@ -77,7 +77,7 @@ def _write_roster(run: Run[ModelSelectionConfig], members: list[Member]) -> None
         row = {"model": member.name, "architecture": member.architecture}
         row |= {"pretraining": member.pretraining}
         rows.append(row | {key: card.get(key) for key in columns})
-    write_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
+    write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from modelgif.distance import distance_per_reference, zero_cells
 from modelgif.experiment.measurement import Measurement, to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.table import to_markdown, write_workbook
 from modelgif.store import FieldStore, check_comparable
 
@@ -63,7 +64,7 @@ def comparisons(config: UnlearningConfig) -> Iterator[Comparison]:
 
 def evaluate(run: Run[UnlearningConfig]) -> None:
     """Writes ``records.csv`` and ``results.xlsx``, and prints the tables."""
-    zoo = pd.read_csv(run.folder / "zoo" / "roster.csv")
+    zoo = read_sealed_csv(run.folder / "zoo" / "roster.csv")
     seen = [
         Measurement(name, quantity, value, 1)
         for quantity in QUANTITIES

@@ -13,8 +13,8 @@ from model_unlearning.zoo import Member, roster
 from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
-from modelgif.experiment.table import write_csv
 from modelgif.experiment.training import read_snapshot, write_snapshot
 
 
@@ -91,7 +91,7 @@ def _write_roster(run: Run[UnlearningConfig], members: list[Member]) -> None:
         for epoch in member.saved_epochs(run.config.checkpoint_every):
             card = read_card(checkpoint_path(run, member, epoch))
             rows.append({"checkpoint": member.checkpoint(epoch)} | {k: card[k] for k in columns})
-    write_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
+    write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

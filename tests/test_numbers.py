@@ -373,5 +373,6 @@ def test_the_verdict_counts_zero_cells(n_classes: int, photos: str, tmp_path: Pa
     told = json.loads(done.stdout)
     (note,) = [note for note in told["notes"] if "zero" in note]
     assert note.startswith("dead: 8 of 8 cells of the field are zero")
+    assert "dead: Without field, which cannot describe the suspect." in str(told["notes"])
     assert told["verdicts"][0]["field distance"] == pytest.approx(1)
     assert told["verdicts"][0]["verdict"] == "undecided"

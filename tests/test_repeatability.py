@@ -4,7 +4,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tests.kill_scenarios import SETTINGS, TRAINING, references, zoo
 
 # The networks are too small to see some references.
 pytestmark = pytest.mark.filterwarnings("ignore:zero cells")
+CONFIG = Path(__file__).parents[1] / "model_unlearning" / "configs" / "smoke.yaml"
 # How long the stages took, when and where.
 OF_THE_OCCASION = {"run.json", "results.xlsx"}
 
@@ -38,14 +39,19 @@ class Shuffled:
             self._entries = list(entries)
         draw.shuffle(self._entries)
 
-    def __enter__(self) -> Iterator[os.DirEntry]:
-        return iter(self._entries)
+    def __enter__(self) -> "Shuffled":
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[os.DirEntry]:
-        return iter(self._entries)
+    def __iter__(self) -> "Shuffled":
+        return self
+
+    def __next__(self) -> os.DirEntry:
+        if not self._entries:
+            raise StopIteration
+        return self._entries.pop()
 
     def close(self) -> None:
         self._entries = []
@@ -83,22 +89,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     """The folder of a small run by one worker, and its files."""
     small = ["n_training_images=300", "n_references=4", "field.n_steps=3"]
     options = [*TRAINING, *small, "workers=null"]
-    config = load_config(UnlearningConfig, "model_unlearning/configs/smoke.yaml", options)
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(config, testbed="model_unlearning", name="smoke", root=root)
+    config = load_config(UnlearningConfig, CONFIG, options)
+    root = tmp_path_factory.mktemp("once")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "cpu_count", lambda: 1)
-        return run.folder, all_stages(run)
+        found = all_stages(opened(config, "model_unlearning", "smoke", root, patch))
+    (folder,) = (root / "runs" / "model_unlearning").iterdir()
+    return folder, found
 
 
-def again(finished: Path, root: Path) -> Run[UnlearningConfig]:
+def opened(
+    config: UnlearningConfig, testbed: str, name: str, root: Path, patch: pytest.MonkeyPatch
+) -> Run[UnlearningConfig]:
+    """A run in the folder ``runs`` of `root`, as a command there would open it."""
+    # Stores name their models as the command did, and records name the commit, which may change
+    # while a test runs in a working tree.
+    patch.chdir(root)
+    patch.setenv("GIT_DIR", str(root / "nowhere"))
+    return open_run(config, testbed=testbed, name=name)
+
+
+def again(finished: Path, root: Path, patch: pytest.MonkeyPatch) -> Run[UnlearningConfig]:
     """The same run elsewhere, from nothing but what its folder says of it."""
     for name in ("config.yaml", "run.json"):
         shutil.copyfile(finished / name, root / name)
     said = json.loads((root / "run.json").read_text())
     config = load_config(UnlearningConfig, root / "config.yaml")
     name, _, _ = said["config"].rpartition("-")
-    return open_run(config, testbed=said["testbed"], name=name, root=root)
+    return opened(config, said["testbed"], name, root, patch)
 
 
 def test_a_run_is_repeated_from_its_folder_by_more_workers(
@@ -109,7 +127,7 @@ def test_a_run_is_repeated_from_its_folder_by_more_workers(
     assert sum(name.endswith((".safetensors", ".h5")) for name in files) > 10
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     shuffle(2)
-    run = again(folder, tmp_path)
+    run = again(folder, tmp_path, monkeypatch)
     assert run.folder.name == folder.name
     assert all_stages(run) == files
 

@@ -96,7 +96,7 @@ def test_the_example_of_a_testbed_finds_what_it_expects(printed):
     assert len(found) == 5
     assert found[0] == 0
     assert found == sorted(found)
-    assert found[-1] > 0.3
+    assert found[-1] > 0.2
 
 
 @pytest.mark.parametrize("page", sorted(tables()))
@@ -142,7 +142,9 @@ def check(words: list[str]) -> None:
     if not words or words[0] in OTHERS:
         return
     name = words[0]
-    if name == "bash":
+    if name == "sbatch":
+        words = [word for word in words if not word.startswith("--")]
+    if name in ("bash", "sbatch"):
         subprocess.run(["bash", "-n", ROOT / words[1]], check=True)
         if words[1] == "test.sh":
             assert all((ROOT / word).exists() for word in words[2:] if word.startswith("tests/"))

@@ -21,6 +21,9 @@ from modelgif.preprocessing import Preprocessed
 from modelgif.reference import References
 from modelgif.stream import StreamedDistances, stream_distances
 
+# The share of zero cells beyond which a field describes nothing.
+MOST_ZERO = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Described:
@@ -32,6 +35,7 @@ class Described:
         labels: the class ``[N]`` that each model gives the references, by name.
         n_classes: how many classes each tells apart.
         kinds: two models of one architecture have the same text here, see `architecture_of`.
+        n_cells: of each field.
         notes: what a reader must know, such as that references were resampled.
     """
 
@@ -40,6 +44,7 @@ class Described:
     labels: dict[str, Tensor]
     n_classes: dict[str, int]
     kinds: dict[str, str]
+    n_cells: int
     notes: list[str]
 
     @property
@@ -51,6 +56,16 @@ class Described:
         """Returns the distance to the first model at each reference, ``[N]``."""
         assert self.fields.per_reference is not None
         return self.fields.per_reference[self.names.index(name)]
+
+    def field_evidence(self, name: str) -> Tensor:
+        """Returns `field_distances`, or NaN throughout for a model most of whose cells are zero.
+
+        Such a model is far from all others for want of a field, which makes it neither derived nor
+        independent.
+        """
+        found = self.field_distances(name)
+        zeros = self.fields.zero_cells[self.names.index(name)].item()
+        return torch.full_like(found, torch.nan) if zeros > MOST_ZERO * self.n_cells else found
 
     def label_distances(self, name: str) -> Tensor:
         """Returns 1 where the first model predicts another class, ``[N]``, or NaN throughout.
@@ -86,13 +101,15 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
             progress=progress,
             **settings.field_options(references),
         )
+    n_cells = len(references) * settings.steps
     for name, count in zip(names, fields.zero_cells.tolist(), strict=True):
         if count:
+            so = " It is judged without its field." if count > MOST_ZERO * n_cells else ""
             notes.append(
-                f"{name}: {count} of {len(references) * settings.steps} cells of the field are "
-                "zero, and say nothing about its function."
+                f"{name}: {count} of {n_cells} cells of the field are zero, and say nothing about "
+                f"its function.{so}"
             )
-    return Described(references, fields, labels, n_classes, kinds, notes)
+    return Described(references, fields, labels, n_classes, kinds, n_cells, notes)
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def verdict(
 
 def _contributions(found: Described, names: list[str]) -> dict[str, torch.Tensor]:
     return {
-        "field": torch.stack([found.field_distances(name) for name in names]),
+        "field": torch.stack([found.field_evidence(name) for name in names]),
         "labels": torch.stack([found.label_distances(name) for name in names]),
     }
 

@@ -58,6 +58,14 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Quotes the texts that `_Loader` would read as something else."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # PyYAML writes these as they are, and reads them as the end of a line, or not at all.
+        style = '"' if set(data) & set("\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
 
 for _class in (_Loader, _Dumper):
     _class.yaml_implicit_resolvers = {}
