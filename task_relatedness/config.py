@@ -49,12 +49,15 @@ class ZooConfig(Config):
         training: how each is trained.
         transfer: how a small decoder is trained on a frozen encoder.
         noise: standard deviation of what denoising is to remove, of pixels in [0, 1].
+        mirror: whether half of the rooms, others in each epoch, are learnt from as mirrors show
+            them.
     """
 
     width: PositiveInt = 16
     training: TrainingConfig
     transfer: TrainingConfig
     noise: NonNegativeFloat = 0.15
+    mirror: bool = True
 
 
 class PublishedConfig(Config):

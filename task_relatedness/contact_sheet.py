@@ -16,7 +16,7 @@ from task_relatedness.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from task_relatedness.render import render_rooms
 from task_relatedness.room_files import RoomSet, read_truth, read_views
 from task_relatedness.tasks import TASK_NAMES, TASKS
-from task_relatedness.truth.manhattan import box_corners
+from task_relatedness.truth.manhattan import axes_of, box_corners
 from task_relatedness.view import View
 
 _TILE, _GAP, _HEAD = 128, 4, 34
@@ -77,7 +77,7 @@ def _tile(name: str, view: View, truth: np.ndarray | None) -> Image.Image:
 
 def _draw_axes(draw: ImageDraw.ImageDraw, truth: np.ndarray) -> None:
     centre = np.full(2, _TILE / 2)
-    for colour, axis in zip((_RED, _GREEN, _BLUE), truth.reshape(3, 3), strict=True):
+    for colour, axis in zip((_RED, _GREEN, _BLUE), axes_of(truth).T, strict=True):
         tip = centre + 0.42 * _TILE * axis[:2] * [1, -1]
         draw.line([*centre, *tip], colour, 3)
         draw.ellipse([*(tip - 4), *(tip + 4)], colour)

@@ -16,7 +16,7 @@ from task_relatedness.tasks import Task
 def learn(
     model: nn.Module,
     task: Task,
-    inputs: Callable[[], Tensor],
+    examples: Callable[[], tuple[Tensor, Tensor]],
     targets: Tensor,
     training: TrainingConfig,
     *,
@@ -28,13 +28,14 @@ def learn(
         model: maps inputs to answers as in `task_relatedness.losses`, by a
             `task_relatedness.decoders.decoder`, which is fitted to the scale of `targets` first.
         task: whose loss is lowered.
-        inputs: gives the inputs of the next epoch, ``[N, ...]``, on the model's device.
-        targets: ``[N, ...]``, likewise.
+        examples: gives the inputs and the targets of the next epoch, ``[N, ...]`` each, on the
+            model's device.
+        targets: the truth of what is learnt from, ``[N, ...]``, likewise, which sets scales.
         training: how.
         generator: CPU generator of everything random.
     """
     fit_scale(model, targets)
-    losses = room_losses(task, generator=generator)
+    losses = room_losses(task, targets, generator=generator)
 
     def loss(answers: Tensor, truth: Tensor) -> Tensor:
         return losses(answers, truth).mean()
@@ -42,7 +43,7 @@ def learn(
     trainer = Trainer(model, len(targets), training, generator=generator, loss=loss)
     mean_loss = math.nan
     for _ in range(training.epochs):
-        mean_loss = trainer.epoch(inputs(), targets)
+        mean_loss = trainer.epoch(*examples())
     return mean_loss
 
 

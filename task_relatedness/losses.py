@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from task_relatedness.pixel_pairs import pixel_pairs
-from task_relatedness.symmetry import nearest_squared_errors
 from task_relatedness.tasks import Task
 
 # Nearly zero but for few pixels that matter: the median of such a truth is zero, and an absolute
@@ -17,16 +16,20 @@ from task_relatedness.tasks import Task
 SPARSE = ("curvature", "edge_texture", "edge_occlusion", "keypoints2d", "keypoints3d")
 
 
-def room_losses(task: Task, *, generator: torch.Generator) -> Callable[[Tensor, Tensor], Tensor]:
+def room_losses(
+    task: Task, known: Tensor, *, generator: torch.Generator
+) -> Callable[[Tensor, Tensor], Tensor]:
     """Returns the loss of `task`, which maps outputs and targets of B rooms to losses ``[B]``.
 
     The mean absolute error for images, but the mean squared one for curvatures, edges and
-    keypoints, see `SPARSE`; for vectors `nearest_squared_errors`; cross-entropy for classes of
-    images and of pixels; and `embedding_losses` for segments.
+    keypoints, see `SPARSE`; for vectors the mean squared error in units of each number's deviation,
+    so that none is lost beside one that varies more; cross-entropy for classes of images and of
+    pixels; and `embedding_losses` for segments.
 
     Args:
         task: outputs have its form, with scores ``[B, K, H, W]`` or ``[B, K]`` for classes and
             embeddings ``[B, D, h, w]`` for segments; targets as in `task_relatedness.rooms`.
+        known: truth of the rooms that are learnt from, ``[N, ...]``.
         generator: CPU generator of the pixels at which segments are compared; nothing else draws.
     """
     if task.form == "segments":
@@ -34,7 +37,7 @@ def room_losses(task: Task, *, generator: torch.Generator) -> Callable[[Tensor, 
     if task.form in ("semantic", "class"):
         return _cross_entropies
     if task.form == "vector":
-        return partial(nearest_squared_errors, task.name)
+        return partial(_standardised_errors, known.std(0, correction=0).clamp(min=1e-3))
     return _squared_errors if task.name in SPARSE else _absolute_errors
 
 
@@ -70,6 +73,10 @@ def _absolute_errors(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _squared_errors(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().flatten(1).mean(1)
+
+
+def _standardised_errors(std: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs - targets) / std).square().mean(1)
 
 
 def _cross_entropies(scores: Tensor, classes: Tensor) -> Tensor:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
+from sklearn.metrics import r2_score
 from torch import Tensor
 from torch.nn import functional as F
 
 from modelgif.ranking import auc
 from task_relatedness.losses import SPARSE
 from task_relatedness.pixel_pairs import pixel_pairs
-from task_relatedness.symmetry import central_answer, nearest_squared_errors
 from task_relatedness.tasks import Task
 
 N_PIXELS = 256
@@ -48,7 +47,7 @@ def metric_of(task: Task) -> Metric:
     if task.form == "class":
         return Metric("accuracy", "higher", _accuracy)
     if task.form == "vector":
-        return Metric("root mean squared error", "lower", partial(_nearest_error, task.name))
+        return Metric("R², mean over numbers", "higher", _mean_r2)
     if task.name in SPARSE:
         return Metric("root mean squared error", "lower", _root_mean_squared_error)
     return Metric("mean absolute error", "lower", _mean_absolute_error)
@@ -57,10 +56,9 @@ def metric_of(task: Task) -> Metric:
 def blind_answer(task: Task, targets: Tensor, *, n_outputs: int) -> Tensor:
     """Returns the best answer to rooms that one has not seen, given the truth of other rooms.
 
-    ``[1, ...]``, of the form of an answer: each pixel's or entry's median where the metric is
-    absolute error, its mean where it is squared error or an angle, `central_answer` for vectors,
-    how often each class occurs, and for segments the pixel's own place, as near pixels often belong
-    together.
+    ``[1, ...]``, of the form of an answer: each pixel's median where the metric is absolute error;
+    each pixel's or number's mean where it is squared error, R² or an angle; how often each class
+    occurs; and for segments the pixel's own place, as near pixels often belong together.
 
     Args:
         task: which.
@@ -74,8 +72,6 @@ def blind_answer(task: Task, targets: Tensor, *, n_outputs: int) -> Tensor:
     if task.form in ("semantic", "class"):
         counts = [(targets == k).sum(0) for k in range(n_outputs)]
         return torch.stack(counts)[None].float()
-    if task.form == "vector":
-        return central_answer(task.name, targets)
     if metric_of(task).measure is _mean_absolute_error:
         return targets.median(0, keepdim=True).values
     return targets.mean(0, keepdim=True)
@@ -137,5 +133,5 @@ def _root_mean_squared_error(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.double() - targets).square().mean().sqrt().item()
 
 
-def _nearest_error(task: str, outputs: Tensor, targets: Tensor) -> float:
-    return nearest_squared_errors(task, outputs.double(), targets.double()).mean().sqrt().item()
+def _mean_r2(outputs: Tensor, targets: Tensor) -> float:
+    return float(r2_score(targets.double().cpu().numpy(), outputs.double().cpu().numpy()))

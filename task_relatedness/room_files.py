@@ -16,7 +16,7 @@ ROOMS_A_FILE = 20
 # To be raised when other rooms are drawn, or other truth is taken from them, so that files made
 # before are made again.
 _ROOMS_VERSION = 1
-_TRUTH_VERSION = 2
+_TRUTH_VERSION = 3
 _VIEWS, _TRUTH = "file of rooms", "file of truth"
 _PIXELS = ("image", "albedo", "distance", "normal", "thing")
 

@@ -47,7 +47,7 @@ TASKS = (
     Task("depth_zbuffer", "rgb2depth", "Rgb2depth", "3D", "image", 1),
     Task("depth_euclidean", "rgb2mist", "Rgb2mist", "3D", "image", 1),
     Task("normal", "rgb2sfnorm", "Rgb2sfnorm", "3D", "image", 3),
-    Task("room_layout", "room_layout", "Room Layout", "Geometric", "vector", 9),
+    Task("room_layout", "room_layout", "Room Layout", "Geometric", "vector", 11),
     Task("segment_unsup25d", "segment25d", "Segment25D", "3D", "segments", 64),
     Task("segment_unsup2d", "segment2d", "Segment2D", "2D", "segments", 64),
     Task(
@@ -56,7 +56,7 @@ TASKS = (
         "Vanishing Point",
         "Geometric",
         "vector",
-        9,
+        5,
     ),
     Task(
         "segment_semantic", "segmentsemantic_rb", "Segment Semantic", "Semantic", "semantic", None

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from functools import partial
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
@@ -15,6 +15,7 @@ from modelgif.experiment.training import predict
 from modelgif.loading import load_model
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.learning import judge, learn
+from task_relatedness.mirror import mirrored_at_random
 from task_relatedness.rooms import load_rooms
 from task_relatedness.zoo import (
     PREPROCESSING,
@@ -69,8 +70,14 @@ def _make(run: Run[TaskRelatednessConfig], name: str) -> None:
     seen, tested = (rooms.rows(rows_of(role, settings)) for role in ("train", "test"))
     images, targets = seen.images.to(device), seen.targets[name].to(device)
     generator = seeded_generator(config.seed, name, "order")
-    inputs = partial(task_inputs, task, images, noise=zoo.noise, generator=generator)
-    loss = learn(model, task, inputs, targets, zoo.training, generator=generator)
+
+    def examples() -> tuple[Tensor, Tensor]:
+        pair = (images, targets)
+        if zoo.mirror:
+            pair = mirrored_at_random(task, *pair, generator=generator)
+        return task_inputs(task, pair[0], noise=zoo.noise, generator=generator), pair[1]
+
+    loss = learn(model, task, examples, targets, zoo.training, generator=generator)
 
     shown = fixed_inputs(config, task, tested.images, "test")
     card = {

@@ -122,16 +122,18 @@ def _losses(
     address = decoder_address(task, rooms, width=DECODER_WIDTH * zoo.width)
     decoder = load_model(f"{address}&seed={seed}", device=known.device)
     truth = {role: rooms.targets[target][rows_of(role, settings)] for role in ROLES}
+    of_known = truth["transfer"].to(known.device)
     learn(
         decoder,
         task,
-        lambda: known,
-        truth["transfer"].to(known.device),
+        lambda: (known, of_known),
+        of_known,
         zoo.transfer,
         generator=seeded_generator(config.seed, "transfer", target, "order"),
     )
     pixels = seeded_generator(config.seed, "pixels of test rooms")
-    return room_losses(task, generator=pixels)(predict(decoder, tested), truth["test"]).double()
+    losses = room_losses(task, truth["transfer"], generator=pixels)
+    return losses(predict(decoder, tested), truth["test"]).double()
 
 
 # Once a process for clean images, and once for denoising's noisy ones, however many the targets.

@@ -9,6 +9,7 @@ from task_relatedness.scene import Camera, looking_at
 from task_relatedness.truth.curvature import principal_curvatures, scaled_curvatures
 from task_relatedness.truth.depth import FARTHEST, NEAREST, log_depth, positions
 from task_relatedness.truth.manhattan import (
+    axes_of,
     box_corners,
     room_axes,
     room_layout,
@@ -141,13 +142,13 @@ def test_occlusion_edges_are_the_outline_of_what_hides() -> None:
 def test_vanishing_points_are_the_walls_normals(seed: int) -> None:
     camera = random_camera(seed)
     _, normal, wall = box_room(camera, SIZE)
-    axes = vanishing_points(camera.rotation).reshape(3, 3)
+    points = vanishing_points(camera.rotation)
+    assert points.shape == (5,)
+    axes = axes_of(points).T
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
-    right, up, forwards = axes
-    np.testing.assert_allclose(np.cross(right, up), -forwards, atol=1e-12)
+    right, up, back = axes
+    np.testing.assert_allclose(np.cross(right, up), back, atol=1e-12)
     assert up[1] > 0
-    # Forwards is the nearest of the four directions to where the camera looks.
-    assert -forwards[2] >= np.abs(right[2])
     for number in np.unique(wall):
         along = np.abs(axes @ normal[wall == number][0])
         np.testing.assert_allclose(np.sort(along), [0, 0, 1], atol=1e-9)
@@ -173,19 +174,43 @@ def test_the_layout_is_the_box_that_is_seen(seed: int) -> None:
     assert inside.min() > -1e-9
     assert inside.max() < 1 + 1e-9
     np.testing.assert_allclose(np.minimum(np.abs(inside), np.abs(1 - inside)).min(0), 0, atol=1e-9)
-    yaw, pitch, roll = layout[3:6] * 45
-    assert abs(yaw) < 50
-    turn = Rotation.from_euler("XZY", [pitch, roll, yaw], degrees=True).as_matrix()
-    np.testing.assert_allclose(turn, room_axes(camera.rotation)[0], atol=1e-9)
+    yaw = np.degrees(np.arctan2(layout[6], layout[5])) / 4
+    turn = Rotation.from_euler("XZY", [*layout[3:5] * 45, yaw], degrees=True).as_matrix()
+    np.testing.assert_allclose(np.abs(turn.T @ room_axes(camera.rotation)[0]).max(0), 1)
+    np.testing.assert_allclose(turn, axes_of(vanishing_points(camera.rotation)), atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_room_turned_by_a_quarter_is_the_same_room(seed: int) -> None:
+    camera = random_camera(seed)
+    width, depth, height = EXTENTS
+    turn = Rotation.from_euler("z", 90, degrees=True).as_matrix()
+    position, rotation = turn @ camera.position, turn @ camera.rotation
+    np.testing.assert_allclose(
+        room_layout(position, rotation, (depth, width, height)),
+        room_layout(camera.position, camera.rotation, EXTENTS),
+        atol=1e-9,
+    )
+    np.testing.assert_allclose(
+        vanishing_points(rotation), vanishing_points(camera.rotation), atol=1e-9
+    )
+
+
+def test_a_camera_that_turns_a_little_sees_a_little_else() -> None:
+    upright = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # the world's up is its third axis
+    turns = np.linspace(0, 2 * np.pi, 1001)
+    rotations = [Rotation.from_euler("z", turn).as_matrix() @ upright for turn in turns]
+    layouts = [room_layout(np.array([0.2, 0.1, 1.5]), r, (3.0, 5.0, 2.5)) for r in rotations]
+    for told in (layouts, [vanishing_points(rotation) for rotation in rotations]):
+        assert np.abs(np.diff(told, axis=0)).max() < 0.03
+        assert np.ptp(told, axis=0).max() > 1.9
 
 
 def test_the_layout_of_a_camera_that_looks_straight_at_a_wall() -> None:
     camera = looking_at(np.array([0.0, -1.0, 1.0]), np.array([0.0, 1.0, 1.0]), 0.0, 60.0)
     layout = room_layout(camera.position, camera.rotation, (3.0, 4.0, 2.0))
-    centre, angles, sizes = layout.reshape(3, 3)
-    np.testing.assert_allclose(centre * 4, [0, 0, -1], atol=1e-12)
-    np.testing.assert_allclose(angles, 0, atol=1e-12)
-    np.testing.assert_allclose((sizes + 1) * 4, [3, 2, 4])
+    expected = [0, 0, -1 / 4, 0, 0, 1, 0, 2 / 4 - 1, 3.5 / 4 - 1, -1 / 4, 0]
+    np.testing.assert_allclose(layout, expected, atol=1e-12)
 
 
 def test_corners_of_the_room_are_key_points_and_walls_are_not() -> None:
