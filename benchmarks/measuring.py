@@ -1,7 +1,9 @@
 """What all benchmarks share: interleaved timing, conditions, and one table on paper and on disk."""
 
 import csv
+import ctypes
 import datetime
+import gc
 import os
 import platform
 import statistics
@@ -58,6 +60,9 @@ def peak_bytes(way: Callable[[], object], device: str = "cpu") -> int:
         before = torch.cuda.memory_allocated(device)
         way()
         return torch.cuda.max_memory_allocated(device) - before
+    # What was freed before and is still held would be taken again unseen.
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     way()
