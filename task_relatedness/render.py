@@ -17,7 +17,7 @@ from task_relatedness.room_files import (
     write_truth,
     write_views,
 )
-from task_relatedness.trace import require_mitsuba, trace_room
+from task_relatedness.scenes.trace import require_mitsuba, trace_room
 from task_relatedness.truth.truths import truths
 
 

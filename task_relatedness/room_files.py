@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modelgif.sealed import SealedFileError, read_sealed, write_sealed
-from task_relatedness.scene import Camera
+from task_relatedness.scenes.scene import Camera
 from task_relatedness.view import View
 
 ROOMS_A_FILE = 20

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from task_relatedness.scene import Camera
+from task_relatedness.scenes.scene import Camera
 
 
 @dataclass(frozen=True)

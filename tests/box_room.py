@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from task_relatedness.scene import Camera, looking_at
+from task_relatedness.scenes.scene import Camera, looking_at
 
 EXTENTS = (4.0, 3.0, 2.7)
 

@@ -20,13 +20,13 @@ from task_relatedness import render
 from task_relatedness.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from task_relatedness.config import RoomsConfig
 from task_relatedness.contact_sheet import contact_sheet
-from task_relatedness.primitives import ball, panel
 from task_relatedness.render import render_rooms
 from task_relatedness.room_files import RoomSet, read_truth, read_views
 from task_relatedness.rooms import Rooms, load_rooms
-from task_relatedness.scene import Material, Scene, Thing, looking_at
+from task_relatedness.scenes.primitives import ball, panel
+from task_relatedness.scenes.scene import Material, Scene, Thing, looking_at
+from task_relatedness.scenes.trace import load_scene, require_mitsuba, trace_room
 from task_relatedness.tasks import TASKS
-from task_relatedness.trace import load_scene, require_mitsuba, trace_room
 from tests.box_room import EXTENTS, box_room, random_camera
 
 SIZE, SAMPLES, COUNT = 32, 4, 6
@@ -229,7 +229,7 @@ def test_truths_of_a_room_agree_with_each_other(loaded: Rooms) -> None:
     torch.testing.assert_close(length, torch.ones_like(length), atol=2e-3, rtol=0)
     assert (targets["depth_euclidean"] >= targets["depth_zbuffer"] - 1e-3).all()
     # Floors look up and ceilings down: along the vanishing point of the vertical.
-    up = targets["vanishing_point"].reshape(-1, 3, 3)[:, 1]
+    up = targets["vanishing_point"][:, :3]
     rise = torch.einsum("nchw,nc->nhw", targets["normal"], up)
     semantic = targets["segment_semantic"]
     for label, expected in (("floor", 1.0), ("ceiling", -1.0), ("wall", 0.0)):

@@ -7,10 +7,10 @@ import pytest
 
 from task_relatedness.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from task_relatedness.developing import developed
-from task_relatedness.furniture import FURNITURE
-from task_relatedness.random_scene import random_scene
-from task_relatedness.scene import Camera, Material, Part, Scene, looking_at
-from task_relatedness.texture import texture
+from task_relatedness.scenes.furniture import FURNITURE
+from task_relatedness.scenes.random_scene import random_scene
+from task_relatedness.scenes.scene import Camera, Material, Part, Scene, looking_at
+from task_relatedness.scenes.texture import texture
 
 SCENES = [random_scene(3, index) for index in range(40)]
 

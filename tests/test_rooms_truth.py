@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from task_relatedness.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
-from task_relatedness.scene import Camera, looking_at
+from task_relatedness.scenes.scene import Camera, looking_at
 from task_relatedness.truth.curvature import principal_curvatures, scaled_curvatures
 from task_relatedness.truth.depth import FARTHEST, NEAREST, log_depth, positions
 from task_relatedness.truth.manhattan import (

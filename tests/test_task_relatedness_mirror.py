@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from task_relatedness.mirror import mirrored, mirrored_at_random
-from task_relatedness.scene import Camera
+from task_relatedness.scenes.scene import Camera
 from task_relatedness.tasks import TASKS
 from task_relatedness.truth.manhattan import room_layout, vanishing_points
 from task_relatedness.zoo import task_named

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from task_relatedness.palette import cloth, dark, light, plain, vivid, wood
-from task_relatedness.primitives import ball, block, drum, screen
-from task_relatedness.scene import Material, Part, Thing, colour
+from task_relatedness.scenes.palette import cloth, dark, light, plain, vivid, wood
+from task_relatedness.scenes.primitives import ball, block, drum, screen
+from task_relatedness.scenes.scene import Material, Part, Thing, colour
 
 Rng = np.random.Generator
 

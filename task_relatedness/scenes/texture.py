@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from task_relatedness.scene import Material
+from task_relatedness.scenes.scene import Material
 
 _SIDE = 64
 

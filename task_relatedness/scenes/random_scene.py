@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from task_relatedness import fittings
 from task_relatedness.classes import OBJECT_CLASSES
-from task_relatedness.floor_plan import FloorPlan
-from task_relatedness.furniture import FURNITURE, Piece
-from task_relatedness.scene import Camera, Scene, Thing, looking_at, pose
+from task_relatedness.scenes import fittings
+from task_relatedness.scenes.floor_plan import FloorPlan
+from task_relatedness.scenes.furniture import FURNITURE, Piece
+from task_relatedness.scenes.scene import Camera, Scene, Thing, looking_at, pose
 
 Rng = np.random.Generator
 

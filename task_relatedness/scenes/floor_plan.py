@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from task_relatedness.fittings import wall_pose
-from task_relatedness.furniture import Piece
-from task_relatedness.scene import pose
+from task_relatedness.scenes.fittings import wall_pose
+from task_relatedness.scenes.furniture import Piece
+from task_relatedness.scenes.scene import pose
 
 Rng = np.random.Generator
 

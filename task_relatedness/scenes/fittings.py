@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from task_relatedness import palette
-from task_relatedness.primitives import ball, block, drum, panel
-from task_relatedness.scene import Material, Thing, colour, pose
+from task_relatedness.scenes import palette
+from task_relatedness.scenes.primitives import ball, block, drum, panel
+from task_relatedness.scenes.scene import Material, Thing, colour, pose
 
 Rng = np.random.Generator
 

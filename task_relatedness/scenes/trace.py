@@ -9,9 +9,9 @@ import numpy as np
 
 from task_relatedness.classes import OBJECT_CLASSES
 from task_relatedness.developing import developed
-from task_relatedness.random_scene import random_scene
-from task_relatedness.scene import Camera, Part, Scene
-from task_relatedness.texture import texture
+from task_relatedness.scenes.random_scene import random_scene
+from task_relatedness.scenes.scene import Camera, Part, Scene
+from task_relatedness.scenes.texture import texture
 from task_relatedness.view import View
 
 _BOUNCES = 4

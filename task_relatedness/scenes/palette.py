@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from task_relatedness.scene import Colour, Material, Pattern
+from task_relatedness.scenes.scene import Colour, Material, Pattern
 
 Rng = np.random.Generator
 

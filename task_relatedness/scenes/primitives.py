@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from task_relatedness.scene import Colour, Material, Part, colour, pose
+from task_relatedness.scenes.scene import Colour, Material, Part, colour, pose
 
 Point = tuple[float, float, float]
 

@@ -20,7 +20,7 @@ class Material:
     """A diffuse surface.
 
     Attributes:
-        pattern: see `task_relatedness.texture`.
+        pattern: see `task_relatedness.scenes.texture`.
         colours: reflectances in [0, 1], linear, that the pattern mixes.
         repeats: how often the pattern is repeated along u and v.
         seed: of the pattern's random draws.

@@ -1,0 +1,1 @@
+"""Rooms drawn at random, and what a camera sees in them."""
