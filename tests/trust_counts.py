@@ -77,9 +77,10 @@ def counted(trials: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """One row for each kind and the word that its subjects begin with."""
-    groups = frame["subject"].str.partition(",")[0]
+    """One row for each kind and the word that its subjects begin with, and when each was counted."""
+    what = frame["subject"].str.partition(",")[0].rename("what")
     numbers = frame.assign(tried=frame["tried"].astype(int), held=frame["held"].astype(int))
-    summed = numbers.groupby(["kind", groups], sort=True)[["tried", "held"]].sum().reset_index()
-    stated = frame.groupby("kind")[["commit", "date"]].last().reset_index()
-    return to_markdown(summed.merge(stated, on="kind"))
+    summed = numbers.groupby(["kind", what], sort=True)[["tried", "held"]].sum().reset_index()
+    stated = frame.groupby("kind")[["commit", "date"]].last().itertuples()
+    lines = [f"{kind}: commit `{commit}`, {date}" for kind, commit, date in stated]
+    return f"{to_markdown(summed)}\n*{'; '.join(lines)}.*\n"
