@@ -77,7 +77,7 @@ def counted(trials: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """One row for each kind and the word that its subjects begin with, and when each was counted."""
+    """One row a kind and the word that its subjects begin with, and when each was counted."""
     what = frame["subject"].str.partition(",")[0].rename("what")
     numbers = frame.assign(tried=frame["tried"].astype(int), held=frame["held"].astype(int))
     summed = numbers.groupby(["kind", what], sort=True)[["tried", "held"]].sum().reset_index()
