@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Measured on x86 with six networks of 8² to 224² inputs: beyond some 130,000 input values, the
-# activations of one layer leave the caches, and passes get slower by a fifth up to a half.
-_CPU_VALUES, _CPU_FEWEST, _CPU_MOST = 2**17, 8, 512
+# Measured on x86 with six networks of 8² to 224² inputs: beyond some 200,000 input values, the
+# activations of one layer leave the caches, and passes get slower by a tenth up to a half; below,
+# the weights are fetched too often.
+_CPU_VALUES, _CPU_FEWEST, _CPU_MOST = 3 * 2**16, 4, 512
 # Elsewhere a pass must fill the device; more only takes memory.
 _DEVICE_VALUES, _DEVICE_MOST = 2**25, 4096
 # Of the free memory, what may be asked for, in saved activations. As much again goes into gradients

@@ -257,9 +257,10 @@ def main() -> None:
                 "files refused": refusals(Path(folder, "hostile")),
                 "flips seen or harmless": flips_held(Path(folder, "flips")),
             }
-            for kind, counts in found.items():
-                write_counts(kind, counts)
-                sound &= all(tried == held for tried, held in counts.values())
+            write_counts(found)
+            sound &= all(
+                tried == held for counts in found.values() for tried, held in counts.values()
+            )
     sys.exit(0 if sound else 1)
 
 

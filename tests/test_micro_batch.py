@@ -9,7 +9,7 @@ from modelgif.micro_batch import in_chunks, micro_batch, saved_bytes
 def test_the_batch_on_the_cpu_falls_with_the_size_of_the_input():
     shapes = [(64,), (1, 28, 28), (3, 32, 32), (3, 224, 224)]
     sizes = [micro_batch(lambda x: x, torch.zeros(1, *shape)) for shape in shapes]
-    assert sizes == [512, 128, 32, 8]
+    assert sizes == [512, 128, 64, 4]
 
 
 def test_ranges_cover_everything_once():

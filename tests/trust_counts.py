@@ -20,13 +20,13 @@ COLUMNS = ["kind", "subject", "tried", "held", "commit", "date"]
 
 
 def write_counts(
-    kind: str, counts: dict[str, tuple[int, int]], *, folder: Path = DOCS
+    counts: dict[str, dict[str, tuple[int, int]]], *, folder: Path = DOCS
 ) -> pd.DataFrame:
-    """Replaces the rows of one kind in ``trust_counts.csv``, and the table in ``security.md``.
+    """Replaces the rows of some kinds in ``trust_counts.csv``, and the table in ``security.md``.
 
     Args:
-        kind: what was tried, such as "kills survived".
-        counts: by subject: how many were tried, and how many held.
+        counts: by kind, such as "kills survived", and by subject: how many were tried, and how many
+            held.
         folder: of both files.
 
     Returns:
@@ -35,9 +35,13 @@ def write_counts(
     path = folder / "trust_counts.csv"
     old = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame(columns=pd.Index(COLUMNS))
     conditions = [commit(), datetime.now(UTC).date().isoformat()]
-    rows = [[kind, subject, *pair, *conditions] for subject, pair in sorted(counts.items())]
+    rows = [
+        [kind, subject, *pair, *conditions]
+        for kind, by_subject in counts.items()
+        for subject, pair in by_subject.items()
+    ]
     new = pd.DataFrame(rows, columns=pd.Index(COLUMNS)).astype(str)
-    frame = pd.concat([old[old["kind"] != kind], new]).sort_values(["kind", "subject"])
+    frame = pd.concat([old[~old["kind"].isin(counts)], new]).sort_values(["kind", "subject"])
     write_csv(path, frame.reset_index(drop=True))
     replace_section(folder / "security.md", "counts", _table(frame))
     return frame
