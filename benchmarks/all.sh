@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every benchmark, and puts the results into the README and docs/choosing.md: about 40 minutes on
+# Runs every benchmark, and puts the results into the README and docs/choosing.md: about an hour on
 # two idle CPU cores. With a finished run of intellectual_property_protection's small configuration:
 #   bash benchmarks/all.sh runs/intellectual_property_protection/small-...
 set -euo pipefail

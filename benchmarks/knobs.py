@@ -146,9 +146,9 @@ def main() -> None:
     parser.add_argument(
         "--zoo", type=Path, nargs="*", help="folders of runs; the demo's by default"
     )
-    parser.add_argument("--models", type=int, default=80, help="at most about as many of each zoo")
-    parser.add_argument("--references", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--models", type=int, default=32, help="at most about as many of each zoo")
+    parser.add_argument("--references", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=results("knobs"))
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
