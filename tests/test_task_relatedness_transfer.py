@@ -24,7 +24,10 @@ TASKS = ("denoising", "room_layout", "segment_unsup2d")
 ROOMS = RoomsConfig(size=32, samples=1, n_train=1, n_transfer=20, n_test=12, n_references=1)
 FAST = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01)
 CONFIG = TaskRelatednessConfig(
-    device="cpu", tasks=TASKS, rooms=ROOMS, zoo=ZooConfig(width=2, training=FAST, transfer=FAST)
+    device="cpu",
+    tasks=TASKS,
+    rooms=ROOMS,
+    zoo=ZooConfig(mirror=False, width=2, training=FAST, transfer=FAST),
 )
 
 
@@ -113,7 +116,7 @@ def test_a_loss_is_that_of_a_decoder_trained_by_hand(run):
     seed = derive_seed(0, "transfer", target, "weights")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 9))
+        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 11))
     mean, std = truth.mean(0), truth.std(0, correction=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
     order = seeded_generator(0, "transfer", target, "order")
@@ -123,10 +126,10 @@ def test_a_loss_is_that_of_a_decoder_trained_by_hand(run):
             step = 3 * epoch + i
             optimizer.param_groups[0]["lr"] = 0.005 * (1 + math.cos(math.pi * step / 12))
             optimizer.zero_grad()
-            F.mse_loss(model(known[batch]) * std + mean, truth[batch]).backward()
+            F.mse_loss(model(known[batch]), (truth[batch] - mean) / std).backward()
             optimizer.step()
     with torch.no_grad():
-        by_hand = (model(tested) * std + mean - expected).square().mean(1)
+        by_hand = (model(tested) - (expected - mean) / std).square().mean(1)
     sources, losses = read_transfer(run)[target]
     np.testing.assert_allclose(losses[sources.index(source)], by_hand, rtol=2e-3)
 
@@ -136,7 +139,9 @@ def test_denoising_is_transferred_to_from_noisy_images(run):
     clean = stage._features(run, stage._encoders(run), noisy=False)
     for source in ("denoising", "room_layout"):
         for role, ours in zip((0, 1), noisy[source], strict=True):
-            torch.testing.assert_close(ours, _features(run, source, "denoising")[role])
+            # A channel that hardly varies is scaled up a lot, and its rounding with it.
+            theirs = _features(run, source, "denoising")[role]
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-2)
             assert not torch.allclose(ours, clean[source][role], atol=0.1)
             torch.testing.assert_close(
                 clean[source][role], _features(run, source, "segment_unsup2d")[role]
