@@ -27,7 +27,7 @@ def _room(size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tens
     image = torch.where(inside, disc, wall * 0.6)
     edges = inside ^ torch.roll(inside, 1, 0) | inside ^ torch.roll(inside, 1, 1)
     down, across = torch.meshgrid(places - row, places - column, indexing="ij")
-    slope = torch.stack([down, across, torch.full_like(down, 0.3)])
+    slope = torch.stack([across, down, torch.full_like(down, 0.3)])
     normal = torch.where(inside, slope, torch.tensor([0.0, 0.0, 1.0])[:, None, None])
     return image, {
         "edge_texture": edges[None].float(),

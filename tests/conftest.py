@@ -22,6 +22,15 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As stages have, so that what a test computes beside them has their rounding on any machine.
+
+    Networks have kinks, and sums in another order can end on the other side of one.
+    """
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of golden files; its README says where each came from."""

@@ -79,7 +79,7 @@ def opened(root, **measure):
         device="cpu",
         tasks=TASKS,
         rooms=ROOMS,
-        zoo=ZooConfig(mirror=False, width=WIDTH, training=ONCE, transfer=ONCE),
+        zoo=ZooConfig(width=WIDTH, training=ONCE, transfer=ONCE),
         measure=MEASURE.model_copy(update=measure),
     )
     run = open_run(config, testbed="task_relatedness", name="blobs", root=root)
@@ -255,15 +255,15 @@ def test_modelgif_is_the_mean_distance_of_fields(made, baseline, average):
     ).double()
     cells = fields.numpy().mean(3) if average else fields.numpy()
     expected = cosine_distances(cells.reshape(len(TASKS), N, S, -1))
-    np.testing.assert_allclose(whole.per_reference, expected, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(whole.per_reference, expected, rtol=0, atol=2e-6)
     ends = cosine_distances(fields.numpy()[:, :, -1:].reshape(len(TASKS), N, 1, -1))
-    np.testing.assert_allclose(last.per_reference, ends, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(last.per_reference, ends, rtol=0, atol=2e-6)
     if not average:
         found = read_distances(made)
         name = f"[plain,channel_peaks,{baseline}]"
         for method, values in (("modelgif", expected), ("integrated_gradients", ends)):
             distances = found[method + name]
-            np.testing.assert_allclose(distances.per_reference, values, rtol=0, atol=2e-3)
+            np.testing.assert_allclose(distances.per_reference, values, rtol=0, atol=2e-6)
             np.testing.assert_allclose(distances.matrix, distances.per_reference.mean(2))
             assert not distances.zero_cells.any()
             assert distances.matrix[np.triu_indices(3, 1)].min() > 0.05
@@ -284,9 +284,9 @@ def test_pieces_and_blocks_make_no_difference_but_rounding(made, monkeypatch):
         keep_pairs=True,
         progress=False,
     ).pairs_per_reference
-    torch.testing.assert_close(found.per_reference, whole[:, :, 1:4], rtol=0, atol=2e-3)
+    torch.testing.assert_close(found.per_reference, whole[:, :, 1:4], rtol=0, atol=1e-6)
     written = read_distances(made)["modelgif[plain,output_sum,zero]"].per_reference
-    np.testing.assert_allclose(written, whole, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(written, whole, rtol=0, atol=1e-6)
 
 
 def test_the_last_step_is_captum_s_integrated_gradient(made):
@@ -311,7 +311,7 @@ def test_the_last_step_is_captum_s_integrated_gradient(made):
     )
     found = gradient_field(model, images, target="channel_peaks", baseline=0.5, n_steps=20)[:, -1]
     # captum rounds the rule's weights to float32.
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3 * found.abs().max().item())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * found.abs().max().item())
     assert found.abs().max() > 1e-3
 
 
@@ -336,7 +336,7 @@ def test_maps_are_compared_as_their_method_says(made, kind, name, options):
     for i, a in enumerate(maps):
         for j, b in enumerate(maps):
             expected = attribution.per_reference(a, b) if i != j else torch.zeros(N)
-            np.testing.assert_allclose(found.per_reference[i, j], expected, rtol=0, atol=2e-3)
+            np.testing.assert_allclose(found.per_reference[i, j], expected, rtol=0, atol=1e-6)
 
 
 def test_gradient_times_input_starts_at_its_baseline(made):
@@ -344,7 +344,7 @@ def test_gradient_times_input_starts_at_its_baseline(made):
     settings = {"kind": "gradient_times_input", "target": "channel_peaks", "baseline": begun}
     a, b, _ = (attribution.describe(model, images, **settings) for model in models_of(made))
     found = read_distances(made)["gradient_input[plain,channel_peaks,reference]"].per_reference
-    np.testing.assert_allclose(found[0, 1], attribution.per_reference(a, b), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found[0, 1], attribution.per_reference(a, b), rtol=0, atol=1e-6)
 
 
 def features_of(run, kind="plain"):
@@ -364,7 +364,7 @@ def test_rsa_orders_pairs_of_references(made, kind):
     expected = pairs(ranked, lambda a, b: 1 - scipy.stats.spearmanr(a, b).statistic)
     found = read_distances(made)[f"rsa[{kind}]"]
     assert found.per_reference is None
-    np.testing.assert_allclose(found.matrix, expected, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found.matrix, expected, rtol=0, atol=1e-9)
 
 
 def test_cka_aligns_features(made):
@@ -375,7 +375,7 @@ def test_cka_aligns_features(made):
         return 1 - cross / np.sqrt(np.square(a.T @ a).sum() * np.square(b.T @ b).sum())
 
     found = read_distances(made)["cka[plain]"].matrix
-    np.testing.assert_allclose(found, pairs(rows, distance), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found, pairs(rows, distance), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_dds_standardises_features(made, name, similarity):
     images = references(made, "plain").images
     described = [dds.describe(m, images, similarity=similarity) for m in models_of(made)]
     found = read_distances(made)[f"{name}[plain]"].matrix
-    np.testing.assert_allclose(found, pairs(described, dds.compare), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found, pairs(described, dds.compare), rtol=0, atol=1e-12)
     others = {n: read_distances(made)[f"{n}[plain]"].matrix for n in WHOLES if n != name}
     assert all(np.abs(found - other).max() > 1e-6 for other in others.values())
 
@@ -401,7 +401,7 @@ def test_depara_multiplies_by_the_input_as_the_network_sees_it(made):
     described = [depara.describe(model.network, images) for model in models_of(made)]
     expected = pairs(described, depara.compare)
     np.testing.assert_allclose(
-        read_distances(made)["depara[plain]"].matrix, expected, rtol=0, atol=2e-3
+        read_distances(made)["depara[plain]"].matrix, expected, rtol=0, atol=1e-7
     )
     in_pixels = [depara.describe(m, references(made, "plain").images) for m in models_of(made)]
     assert np.abs(expected - pairs(in_pixels, depara.compare)).max() > 1e-3

@@ -41,7 +41,7 @@ from tests.blob_rooms import blob_rooms
 LEARNT = ("denoising", "normal", "segment_unsup2d", "class_object")
 ROOMS = RoomsConfig(size=32, samples=1, n_train=96, n_transfer=8, n_test=24, n_references=4)
 FAST = TrainingConfig(epochs=12, batch_size=8, learning_rate=0.005)
-ZOO = ZooConfig(mirror=False, width=4, noise=0.3, training=FAST, transfer=FAST)
+ZOO = ZooConfig(width=4, noise=0.3, training=FAST, transfer=FAST)
 CONFIG = TaskRelatednessConfig(device="cpu", tasks=LEARNT, rooms=ROOMS, zoo=ZOO)
 
 
