@@ -12,7 +12,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SECONDS = 0.5
+# How long to wait for what others hold: at first, and each time longer, up to the last.
+_WAIT, _LONGER, _LONGEST_WAIT = 0.01, 1.25, 0.5
 
 
 class Claims:
@@ -54,7 +55,7 @@ class Claims:
             each: called for each item that is done, here or elsewhere.
         """
         first = len(items) * self._shard[0] // self._shard[1]
-        left, errors = [*items[first:], *items[:first]], []
+        left, errors, wait = [*items[first:], *items[:first]], [], _WAIT
         while left:
             held = []
             for item in left:
@@ -67,9 +68,12 @@ class Claims:
                     each()
                 else:
                     held.append(item)
-            # Something was done: there may be more that nobody holds by now.
+            # If something was done, there may be more that nobody holds by now.
             if len(held) == len(left):
-                time.sleep(_SECONDS)
+                time.sleep(wait)
+                wait = min(wait * _LONGER, _LONGEST_WAIT)
+            else:
+                wait = _WAIT
             left = held
         return errors
 
