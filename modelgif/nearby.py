@@ -20,7 +20,6 @@ class Nearby:
     Args:
         index: the sketches; what is added to it later is not seen.
         links: of each sketch to others: more find more, and take longer.
-        effort: sketches looked at in a search: likewise.
 
     Raises:
         ImportError: when faiss is not installed.
@@ -30,24 +29,36 @@ class Nearby:
     Hierarchical Navigable Small World Graphs, 2018.
     """
 
-    def __init__(self, index: SketchIndex, *, links: int = 32, effort: int = 128) -> None:
+    def __init__(self, index: SketchIndex, *, links: int = 32) -> None:
         faiss = _faiss()
         if len(index) == 0:
             raise ValueError(f"{index.folder} has no sketches yet; add some.")
-        self._index, self._effort = index, effort
+        self._index = index
         first = index.values(slice(0, 1))
         if first.dtype == torch.uint8:
             self._graph = faiss.IndexBinaryHNSW(8 * first.shape[1], links)
         else:
             self._graph = faiss.IndexHNSWFlat(first.shape[1], links, faiss.METRIC_INNER_PRODUCT)
-        self._graph.hnsw.efSearch = effort
         for _, block in index.blocks():
             self._graph.add(_comparable(block).numpy())
 
-    def search(self, sketch: Sketch, k: int = 10) -> Matches:
-        """Returns `k` models near to a sketch, nearest first, as `SketchIndex.search`."""
+    def search(self, sketch: Sketch, k: int = 10, *, effort: int = 128) -> Matches:
+        """Returns `k` models near to a sketch, nearest first, as `SketchIndex.search`.
+
+        Args:
+            sketch: of the model in question.
+            k: how many are wanted.
+            effort: sketches looked at: more find more, and take longer.
+
+        Raises:
+            modelgif.index.IndexFileError: as `SketchIndex.search`.
+            ValueError: for a `k` or an `effort` below 1.
+        """
         self._index.check(sketch, k)
-        wanted = max(k, min(self._effort, self._graph.ntotal))
+        if effort < 1:
+            raise ValueError(f"effort must be at least 1, got {effort}.")
+        wanted = min(max(k, effort), self._graph.ntotal)
+        self._graph.hnsw.efSearch = wanted
         _, found = self._graph.search(_comparable(sketch.values[None]).numpy(), wanted)
         rows = sorted(row for row in found[0].tolist() if row >= 0)
         values = self._index.values(rows)

@@ -245,10 +245,10 @@ def test_approximate_search_finds_nearly_all(make, tmp_path: Path, precision) ->
     sketches = make(400, precision)
     index = SketchIndex(tmp_path)
     index.add(sketches)
-    nearby = Nearby(index, effort=64)
+    nearby = Nearby(index)
     hits = []
     for query in make(20, precision, seed=1).values():
-        exact, found = index.search(query, 10), nearby.search(query, 10)
+        exact, found = index.search(query, 10), nearby.search(query, 10, effort=64)
         assert len(found.names) == 10
         assert (found.distances.diff() >= 0).all()
         for name, distance in zip(found.names, found.distances.tolist(), strict=True):
@@ -260,6 +260,11 @@ def test_approximate_search_finds_nearly_all(make, tmp_path: Path, precision) ->
     assert nearby.search(sketches["m0.123"], 1).names == ["m0.123"]
     with pytest.raises(IndexFileError, match="seed differ"):
         nearby.search(replace(sketches["m0.1"], seed=4))
+    with pytest.raises(ValueError, match="effort must be at least 1, got 0"):
+        nearby.search(sketches["m0.1"], effort=0)
+    # One that looks at all misses none, and no more are there than all.
+    everything = nearby.search(sketches["m0.1"], 500, effort=500).names
+    assert sorted(everything) == sorted(sketches)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
