@@ -86,11 +86,13 @@ def sketch(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def index(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Search, exact and approximate."""
     recall = next(name for name in frame.columns if name.startswith("recall"))
-    for _, row in frame.iterrows():
+    for (count, size), rows in frame.groupby(["count", "bytes_a_sketch"]):
         yield (
-            f"nearest of {row['count']:,} sketches of {row['bytes_a_sketch']:,} bytes, "
-            f"{row['search']}",
-            f"{row['milliseconds_a_query']:.2f} ms a query, recall {row[recall]:.3f}",
+            f"the nearest of {count:,} sketches of {size:,} bytes",
+            "; ".join(
+                f"{row['search']}: {row['milliseconds_a_query']:.1f} ms, recall {row[recall]:.3f}"
+                for _, row in rows.iterrows()
+            ),
         )
 
 
