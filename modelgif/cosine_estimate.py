@@ -15,6 +15,7 @@ normal, with correlation ρ = ⟨u, v⟩:
 import math
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import scipy.special
 import torch
 from torch import Tensor
@@ -34,15 +35,15 @@ class Interval(NamedTuple):
 
 
 def pack_signs(numbers: Tensor) -> Tensor:
-    """Returns the signs of `numbers` ``[..., 8 k]`` as uint8 ``[..., k]``, 8 of them a byte.
+    """Returns the signs of `numbers` ``[..., 8 k]`` as uint8 ``[..., k]`` on the host, 8 a byte.
 
     Raises:
         ValueError: when their number is no multiple of 8.
     """
     if numbers.shape[-1] % 8:
         raise ValueError(f"signs go 8 to a byte, got {numbers.shape[-1]} of them.")
-    bits = (numbers > 0).unflatten(-1, (-1, 8)).to(torch.uint8)
-    return (bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(-1).to(torch.uint8)
+    packed = np.packbits((numbers > 0).cpu().numpy(), axis=-1, bitorder="little")
+    return torch.from_numpy(packed)
 
 
 def estimate_from_numbers(x: Tensor, y: Tensor) -> Tensor:
@@ -72,24 +73,15 @@ def count_differing(x: Tensor, y: Tensor) -> Tensor:
     """Returns how many signs differ between packed rows, int64 ``[...]``.
 
     Args:
-        x: uint8 ``[..., k]``.
+        x: uint8 ``[..., k]``, on the host.
         y: likewise, or broadcastable to it.
     """
-    differing = x ^ y
+    differing = x.numpy() ^ y.numpy()
     lacking = -differing.shape[-1] % 8
     if lacking:
-        differing = torch.nn.functional.pad(differing, (0, lacking))
-    # The number of ones in 64 bits, side by side in pairs, fours and bytes (Hacker's Delight, 5-1).
-    n = differing.contiguous().view(torch.int64)
-    n -= (n >> 1).bitwise_and_(0x5555555555555555)
-    pairs = (n >> 2).bitwise_and_(0x3333333333333333)
-    n &= 0x3333333333333333
-    n += pairs
-    n += n >> 4
-    n &= 0x0F0F0F0F0F0F0F0F
-    n *= 0x0101010101010101
-    n >>= 56
-    return n.sum(-1)
+        differing = np.pad(differing, [(0, 0)] * (differing.ndim - 1) + [(0, lacking)])
+    # Eight bytes at a time.
+    return torch.from_numpy(np.bitwise_count(differing.view(np.uint64))).sum(-1)
 
 
 def interval(distance: Tensor, size: int, precision: Precision, confidence: float) -> Interval:

@@ -24,8 +24,8 @@ from modelgif.cosine_estimate import (
 from modelgif.field_header import FieldHeader
 from modelgif.pair_sums import warn_of_zero_cells
 
-_BYTES_AT_ONCE = {"cpu": 2**20}
-_BYTES_AT_ONCE_ELSEWHERE = 2**28
+# Of sketches that are compared at once: what a processor's cache holds.
+_BYTES_AT_ONCE = 2**20
 # What two sketches must share, of their fields and of their own.
 _OF_THE_FIELD = (
     *("references_sha256", "target", "baseline", "rule", "n_steps"),
@@ -126,9 +126,8 @@ def estimated_distances(x: Tensor, y: Tensor, size: int) -> Tensor:
     """Returns the estimated distances ``[A, B]`` of the values of A and B sketches, as rows."""
     if x.dtype != torch.uint8:
         return estimate_from_numbers(x, y)
-    # Some pairs at a time: no table of A · B sketches, and no more than a processor's cache holds.
-    numbers = _BYTES_AT_ONCE.get(y.device.type, _BYTES_AT_ONCE_ELSEWHERE)
-    parts = y.split(max(1, numbers // y.shape[1]))
+    # Some pairs at a time: no table of A · B sketches.
+    parts = y.split(max(1, _BYTES_AT_ONCE // y.shape[1]))
     differing = [torch.cat([count_differing(row, part) for part in parts]) for row in x]
     return estimate_from_signs(torch.stack(differing), size)
 
