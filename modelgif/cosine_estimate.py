@@ -81,7 +81,8 @@ def count_differing(x: Tensor, y: Tensor) -> Tensor:
     if lacking:
         differing = np.pad(differing, [(0, 0)] * (differing.ndim - 1) + [(0, lacking)])
     # Eight bytes at a time.
-    return torch.from_numpy(np.bitwise_count(differing.view(np.uint64))).sum(-1)
+    ones = np.bitwise_count(differing.view(np.uint64))
+    return torch.as_tensor(ones.sum(-1, dtype=np.int64))
 
 
 def interval(distance: Tensor, size: int, precision: Precision, confidence: float) -> Interval:

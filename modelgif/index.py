@@ -137,12 +137,17 @@ class SketchIndex:
             modelgif.distance.ZeroCellWarning: when a field has zero cells, with their number.
         """
         self.check(sketch, k)
-        distances = [
-            estimated_distances(sketch.values[None], block, self.size)[0].double()
-            for _, block in self.blocks()
-        ]
-        nearest, rows = torch.cat(distances).sort(stable=True)
-        return self.matches(sketch, rows[:k].tolist(), nearest[:k])
+        distances = torch.cat(
+            [
+                estimated_distances(sketch.values[None], block, self.size)[0].double()
+                for _, block in self.blocks()
+            ]
+        )
+        # As a sort of all would be slow.
+        farthest = distances.kthvalue(min(k, len(distances))).values
+        (rows,) = (distances <= farthest).nonzero(as_tuple=True)
+        nearest, order = distances[rows].sort(stable=True)
+        return self.matches(sketch, rows[order][:k].tolist(), nearest[:k])
 
     def matches(self, sketch: Sketch, rows: list[int], distances: Tensor) -> Matches:
         """Returns models by row, with their distances, and warns of zero cells."""
