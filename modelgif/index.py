@@ -145,7 +145,7 @@ class SketchIndex:
         )
         # As a sort of all would be slow.
         farthest = distances.kthvalue(min(k, len(distances))).values
-        (rows,) = (distances <= farthest).nonzero(as_tuple=True)
+        (rows,) = (distances > farthest).logical_not().nonzero(as_tuple=True)
         nearest, order = distances[rows].sort(stable=True)
         return self.matches(sketch, rows[order][:k].tolist(), nearest[:k])
 
