@@ -213,6 +213,17 @@ def test_damage_is_noticed(make, tmp_path: Path) -> None:
     assert len(SketchIndex(tmp_path)) == 5
 
 
+def test_what_is_no_number_is_last_and_not_left_out(make, tmp_path: Path) -> None:
+    sketches = make(5)
+    sketches["m0.2"] = replace(sketches["m0.2"], values=torch.full((SIZE,), torch.nan))
+    index = SketchIndex(tmp_path)
+    index.add(sketches)
+    names, distances = index.search(sketches["m0.0"], 5)
+    assert names[0] == "m0.0"
+    assert names[-1] == "m0.2"
+    assert distances.isnan().tolist() == [False] * 4 + [True]
+
+
 def test_refusals(make, tmp_path: Path) -> None:
     index = SketchIndex(tmp_path / "index")
     assert len(index) == 0
