@@ -79,6 +79,7 @@ def test_equally_near_models_come_in_the_order_of_adding(make, tmp_path: Path) -
     names, distances = index.search(one, 3)
     assert names == ["c", "a", "b"]
     assert distances.tolist() == [0, 0, 0]
+    assert index.search(one, 2).names == ["c", "a"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
