@@ -116,6 +116,19 @@ def scale(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
         )
 
 
+def conditions(frame: pd.DataFrame) -> str:
+    """On what, at which commits and when a table was measured, and how busy the machine was."""
+    load = frame["load"].str.split(" of ", expand=True)
+    parts = [
+        *frame["cpu"].unique(),
+        f"{'/'.join(map(str, frame['threads'].unique()))} threads",
+        f"load up to {load[0].astype(float).max()} of {load[1].iloc[0]} cores",
+        *(f"`{commit}`" for commit in frame["commit"].unique()),
+        *frame["date"].unique(),
+    ]
+    return ", ".join(parts)
+
+
 def main() -> None:
     """Fills the section."""
     parser = argparse.ArgumentParser(description="Fills the README's table of benchmarks.")
@@ -123,12 +136,15 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     options = parser.parse_args()
     rows: list[tuple[str, str]] = []
+    said: list[str] = []
     for tell in (field, pairs, sketch, index, storage, scale):
         path = options.results / f"{tell.__name__}.csv"
         if path.exists():
-            rows += tell(pd.read_csv(path))
+            frame = pd.read_csv(path)
+            rows += tell(frame)
+            said.append(f"{tell.__name__} ({conditions(frame)})")
     table = to_markdown(pd.DataFrame(rows, columns=["what", "measured"]))
-    replace_section(options.readme, "benchmarks", table)
+    replace_section(options.readme, "benchmarks", f"{table}\n*Conditions: {'; '.join(said)}.*")
 
 
 if __name__ == "__main__":
