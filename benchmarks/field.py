@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from modelgif.acceleration import Acceleration, accelerate
 from modelgif.experiment.cifar_resnet import resnet20
-from modelgif.field import gradient_field
-from modelgif.quadrature import quadrature
+from modelgif.fields.acceleration import Acceleration, accelerate
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.quadrature import quadrature
 
 BATCHES = (4, 8, 16, 32, 64, 256, 1024)
 
@@ -55,7 +55,7 @@ def vgg16_small() -> nn.Module:
 
 def taskonomy_encoder() -> nn.Module:
     """The encoder of Taskonomy's networks, its feature maps averaged to scores."""
-    from task_relatedness.networks import encoder
+    from task_relatedness.learning.taskonomy_networks import encoder
 
     return nn.Sequential(encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

@@ -24,12 +24,12 @@ from measuring import Table, results
 from torch import Tensor
 from trained_zoo import header, zoo_fields
 
-from modelgif.cosine_estimate import pack_signs
-from modelgif.index import Matches, SketchIndex
-from modelgif.nearby import Nearby
-from modelgif.reference import References
-from modelgif.sketch import Sketch
-from modelgif.sketcher import SIGNS, Sketcher
+from modelgif.references.references import References
+from modelgif.sketches.approximate import Nearby
+from modelgif.sketches.cosine_estimate import pack_signs
+from modelgif.sketches.index import Matches, SketchIndex
+from modelgif.sketches.sketch import Sketch
+from modelgif.sketches.sketcher import SIGNS, Sketcher
 
 ABOUT = header("", References(torch.zeros(1, 1), ("none",)), 50, "float32")
 # Numbers of relatives made at once.

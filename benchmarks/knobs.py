@@ -21,13 +21,13 @@ from measuring import Table, results
 from torch import Tensor
 from trained_zoo import Zoo, open_zoo
 
-from modelgif.acceleration import Acceleration, accelerate
-from modelgif.cells import distances_of_cells, finite_cells
-from modelgif.experiment.table import replace_section, to_markdown
-from modelgif.field import gradient_field
-from modelgif.loading import load_model
-from modelgif.quadrature import Rule
+from modelgif.distances.cells import distances_of_cells, finite_cells
+from modelgif.fields.acceleration import Acceleration, accelerate
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.quadrature import Rule
+from modelgif.loading.load import load_model
 from modelgif.ranking import auc
+from modelgif.reporting.table import replace_section, to_markdown
 
 STEPS = (50, 30, 20, 10, 4)
 REFERENCES = (64, 32, 16, 8)

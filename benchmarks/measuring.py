@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from modelgif.experiment.run import commit
-from modelgif.files import whole_file
+from modelgif.storage.atomic import whole_file
 
 Row = dict[str, str | int]
 

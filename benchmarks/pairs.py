@@ -20,10 +20,10 @@ from measuring import Table, median_seconds, results
 from torch import Tensor
 from trained_zoo import write_stores
 
-from modelgif.cells import unit_cells
-from modelgif.distance import pairwise_distances
-from modelgif.reference import References
-from modelgif.store import FieldStore
+from modelgif.distances.cells import unit_cells
+from modelgif.distances.distance import pairwise_distances
+from modelgif.references.references import References
+from modelgif.storage.field_store import FieldStore
 
 
 def loop(fields: list[Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from measuring import Table, results
 from trained_zoo import Zoo, open_zoo
 
 from modelgif.experiment.claims import Claims
-from modelgif.extract import extract
+from modelgif.zoo.extract import extract
 
 SPAWN = multiprocessing.get_context("spawn")
 

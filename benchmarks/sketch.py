@@ -16,11 +16,11 @@ from measuring import Table, results
 from torch import Tensor
 from trained_zoo import header, zoo_fields
 
-from modelgif.cosine_estimate import Precision, interval
-from modelgif.distance import pairwise_distances
-from modelgif.field_header import FieldHeader
-from modelgif.sketch import Sketch, estimate_distances
-from modelgif.sketcher import SIGNS, Sketcher
+from modelgif.distances.distance import pairwise_distances
+from modelgif.sketches.cosine_estimate import Precision, interval
+from modelgif.sketches.sketch import Sketch, estimate_distances
+from modelgif.sketches.sketcher import SIGNS, Sketcher
+from modelgif.storage.field_header import FieldHeader
 
 CASES: list[tuple[Precision, int]] = [
     ("sign", 8 * 1024),

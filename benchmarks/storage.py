@@ -15,9 +15,9 @@ from measuring import Table, median_seconds, results
 from torch import Tensor
 from trained_zoo import write_stores, zoo_fields
 
-from modelgif.distance import pairwise_distances
-from modelgif.field_header import Storage
-from modelgif.store import FieldStore
+from modelgif.distances.distance import pairwise_distances
+from modelgif.storage.field_header import Storage
+from modelgif.storage.field_store import FieldStore
 
 
 def read(folder: Path) -> list[Tensor]:

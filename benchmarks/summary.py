@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from modelgif.experiment.table import replace_section, to_markdown
+from modelgif.reporting.table import replace_section, to_markdown
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"

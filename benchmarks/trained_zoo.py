@@ -11,14 +11,14 @@ from torch import Tensor
 
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.train import train
+from modelgif.data.data import load_data
 from modelgif.experiment.config import load_config
-from modelgif.experiment.data import load_data
 from modelgif.experiment.run import open_run
-from modelgif.field import gradient_field
-from modelgif.field_header import FieldHeader, Storage
-from modelgif.loading import load_model
-from modelgif.reference import References, random_references
-from modelgif.store import FieldStore
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.loading.load import load_model
+from modelgif.references.references import References, random_references
+from modelgif.storage.field_header import FieldHeader, Storage
+from modelgif.storage.field_store import FieldStore
 
 _CONFIG = Path("intellectual_property_protection/configs/demo.yaml")
 

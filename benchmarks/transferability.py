@@ -25,7 +25,7 @@ import scipy.special
 import torch
 from threadpoolctl import threadpool_limits
 
-from modelgif.files import whole_file
+from modelgif.storage.atomic import whole_file
 from modelgif.transferability import logme, ped, ped_features, ped_grid, sfda
 
 N_SIGMA, DT = (0.3, 0.6), (0.1, 0.2)

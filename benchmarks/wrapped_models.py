@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelgif.folding import fold_batchnorm
+from modelgif.fields.batchnorm_folding import fold_batchnorm
 
 
 class After(nn.Module):

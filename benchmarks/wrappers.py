@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from trained_zoo import Zoo, open_zoo
 from wrapped_models import wrappers
 
-from modelgif.cells import is_zero
-from modelgif.distance import ZeroCellWarning, distance_per_reference
-from modelgif.experiment.table import replace_section, to_markdown
-from modelgif.field import gradient_field
-from modelgif.loading import load_model
+from modelgif.distances.cells import is_zero
+from modelgif.distances.distance import ZeroCellWarning, distance_per_reference
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.loading.load import load_model
 from modelgif.methods import label_agreement
-from modelgif.reference import cutmix
+from modelgif.references.references import cutmix
+from modelgif.reporting.table import replace_section, to_markdown
 from modelgif.verdict import verdicts
 
 SECURITY = Path(__file__).parents[1] / "docs" / "security.md"

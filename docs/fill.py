@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docs.blocks import ROOT, blocks, run_blocks, workshop
 from docs.numbers_shown import tables
-from modelgif.experiment.table import replace_section
+from modelgif.reporting.table import replace_section
 
 # With sections of commands' outputs.
 SHOWING = (

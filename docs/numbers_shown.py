@@ -6,14 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.published_table import published_table
 from intellectual_property_protection.score_name import main_score
-from intellectual_property_protection.tables import measured, paper_table
+from intellectual_property_protection.tables.published_distances import published_table
+from intellectual_property_protection.tables.tables import measured, paper_table
 from model_selection.comparisons import paper_table as selection_table
 from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
 from modelgif.experiment.record import read_records
-from modelgif.experiment.table import to_markdown
+from modelgif.reporting.table import to_markdown
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
 

@@ -8,7 +8,7 @@ python examples/distance_of_a_zoo.py
 from digit_models import digits, trained
 
 import modelgif as gif
-from modelgif.experiment.figure import save_figure
+from modelgif.reporting.figure import save_figure
 
 images, labels = digits()
 halves = [(images[:800], labels[:800]), (images[800:1600], labels[800:1600])]

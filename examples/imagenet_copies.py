@@ -14,7 +14,7 @@ from pathlib import Path
 from imagenet_models import SIZES, address, crops, fine_tuned, halved, photographs, pruned, rounded
 
 import modelgif as gif
-from modelgif.checkpoint import write_checkpoint
+from modelgif.loading.checkpoint import write_checkpoint
 
 folder = Path(sys.argv[1])
 zoo = {name: gif.load_model(address(name)) for name in SIZES}

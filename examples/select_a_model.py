@@ -6,7 +6,7 @@ python examples/select_a_model.py
 import torch
 from digit_models import digits, network, trained
 
-from modelgif.features import penultimate_features
+from modelgif.fields.features import penultimate_features
 from modelgif.transferability import knn, linear_probe
 
 images, labels = digits()

@@ -6,7 +6,7 @@ python examples/sketch_of_a_model.py    # writes one.sketch and other.sketch
 from digit_models import digits, trained
 
 import modelgif as gif
-from modelgif.sketch_file import read_sketch, write_sketch
+from modelgif.sketches.file import read_sketch, write_sketch
 
 images, labels = digits()
 references = images[1600:1632]

@@ -7,8 +7,8 @@ import pandas as pd
 from digit_models import digits, trained
 
 import modelgif as gif
-from modelgif.experiment.figure import distributions
-from modelgif.experiment.report import Report, Section, write_report
+from modelgif.reporting.figure import distributions
+from modelgif.reporting.report import Report, Section, write_report
 
 images, labels = digits()
 theirs = (images[800:1600], labels[800:1600])

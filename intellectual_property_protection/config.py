@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from intellectual_property_protection.protocol import (
+from intellectual_property_protection.evaluation_config import (
     EvaluationConfig,
     PerturbationConfig,
     ReferencesConfig,
@@ -137,7 +137,7 @@ class TransferConfig(Config):
 
 
 class PublishedConfig(Config):
-    """A zoo that others have trained, see `intellectual_property_protection.published_zoo`.
+    """A zoo that others have trained, see `intellectual_property_protection.models.published_zoo`.
 
     Attributes:
         root: folder of its files in their published names.

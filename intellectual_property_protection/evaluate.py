@@ -5,21 +5,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from intellectual_property_protection.bench import ZERO_CELLS
-from intellectual_property_protection.cast import cast_of
-from intellectual_property_protection.comparison import (
+from intellectual_property_protection.comparing.comparison_file import (
     Comparison,
     Comparisons,
     read_comparison,
     side_by_side,
 )
+from intellectual_property_protection.comparing.victim_comparison import ZERO_CELLS
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.extract_fields import (
     candidates_path,
     comparison_path,
     field_path,
 )
-from intellectual_property_protection.judge import honest_measurements, suspect_measurements
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import (
     ScoreName,
@@ -27,18 +25,23 @@ from intellectual_property_protection.score_name import (
     main_score,
     score_names,
 )
-from intellectual_property_protection.scores import Scores
-from intellectual_property_protection.tables import all_tables
+from intellectual_property_protection.scoring.roles import cast_of
+from intellectual_property_protection.scoring.scores import Scores
+from intellectual_property_protection.scoring.verdicts import (
+    honest_measurements,
+    suspect_measurements,
+)
+from intellectual_property_protection.tables.tables import all_tables
 from intellectual_property_protection.zoo import roster
-from modelgif.distance import pairwise_distances
+from modelgif.distances.distance import pairwise_distances
 from modelgif.experiment.measurement import Measurement, to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed, seeded_generator
-from modelgif.experiment.table import to_markdown, write_csv, write_workbook
-from modelgif.reference_file import read_references
-from modelgif.store import FieldStore, check_comparable
+from modelgif.references.file import read_references
+from modelgif.reporting.table import to_markdown, write_csv, write_workbook
+from modelgif.storage.field_store import FieldStore, check_comparable
 
 
 def evaluate(run: Run[IPPConfig]) -> None:

@@ -10,27 +10,27 @@ from pathlib import Path
 
 from torch import Tensor
 
-from intellectual_property_protection.bench import Bench
-from intellectual_property_protection.comparison import (
+from intellectual_property_protection.comparing.candidates import first_of, make_candidates
+from intellectual_property_protection.comparing.comparison_file import (
     digest,
     read_comparison,
     write_comparison,
 )
+from intellectual_property_protection.comparing.victim_comparison import Bench
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.references import first_of, make_candidates
 from intellectual_property_protection.train import checkpoint_path
 from intellectual_property_protection.zoo import Member, roster
-from modelgif.checkpoint import weights_sha256
-from modelgif.experiment.data import load_data
+from modelgif.data.data import load_data
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device
-from modelgif.extract import extract
-from modelgif.files import write_text
-from modelgif.loading import load_model
-from modelgif.preprocessing import Preprocessed
-from modelgif.reference import References
-from modelgif.reference_file import read_references, write_references
+from modelgif.loading.checkpoint import weights_sha256
+from modelgif.loading.load import load_model
+from modelgif.loading.preprocessing import Preprocessed
+from modelgif.references.file import read_references, write_references
+from modelgif.references.references import References
+from modelgif.storage.atomic import write_text
+from modelgif.zoo.extract import extract
 
 
 def candidates_path(run: Run[IPPConfig]) -> Path:

@@ -7,24 +7,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from intellectual_property_protection.cast import Cast
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import main_score
-from intellectual_property_protection.tables import all_tables, curve_table, measured
+from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.tables.tables import all_tables, curve_table, measured
 from intellectual_property_protection.zoo import roster
-from modelgif.experiment.figure import (
+from modelgif.experiment.record import read_records
+from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run_report import write_run_report
+from modelgif.experiment.sealed_csv import read_sealed_csv
+from modelgif.reporting.figure import (
     distributions,
     heat_map,
     roc,
     save_figure,
     similarity_tree,
 )
-from modelgif.experiment.record import read_records
-from modelgif.experiment.report import Section
-from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.run_report import write_run_report
-from modelgif.experiment.sealed_csv import read_sealed_csv
+from modelgif.reporting.report import Section
 
 # What attacks have in common, so that figures need few colours.
 _FAMILIES = {

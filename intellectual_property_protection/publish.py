@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.published_table import published_table
-from intellectual_property_protection.tables import (
+from intellectual_property_protection.tables.published_distances import published_table
+from intellectual_property_protection.tables.tables import (
     all_tables,
     confirmed_table,
     goal_table,
@@ -21,7 +21,7 @@ from intellectual_property_protection.tables import (
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.table import replace_section, to_markdown
+from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distances", "similarity_tree", "heat_map", "curve")

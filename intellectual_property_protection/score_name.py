@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from intellectual_property_protection.protocol import (
+from intellectual_property_protection.evaluation_config import (
     EvaluationConfig,
     Protocol,
     Ranking,
     ReferencesConfig,
     Source,
 )
-from modelgif.address import did_you_mean
+from modelgif.loading.address import did_you_mean
 
 
 class ScoreName(NamedTuple):
     """What a score is computed with.
 
     Attributes:
-        method: a mean or a whole of `intellectual_property_protection.protocol`.
+        method: a mean or a whole of `intellectual_property_protection.evaluation_config`.
         source: of its references.
         ranking: how they are chosen; None for the first of the pool.
         protocol: `paper` when the independents that chose them are also those it is tested on.

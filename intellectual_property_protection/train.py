@@ -7,20 +7,20 @@ import pandas as pd
 from torch import Tensor, nn
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.label_sets import halves, transfer_data
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.published_files import check_published
-from intellectual_property_protection.published_zoo import PublishedZoo
-from intellectual_property_protection.workshop import Workshop
+from intellectual_property_protection.models.build import Workshop
+from intellectual_property_protection.models.data_splits import halves, transfer_data
+from intellectual_property_protection.models.published_files import check_published
+from intellectual_property_protection.models.published_zoo import PublishedZoo
 from intellectual_property_protection.zoo import in_turns, roster
-from modelgif.checkpoint import is_complete, read_card, write_checkpoint
-from modelgif.experiment.data import load_data
+from modelgif.data.data import load_data
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
 from modelgif.experiment.training import predict
-from modelgif.loading import load_model
+from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
+from modelgif.loading.load import load_model
 
 COLUMNS = (
     *("role", "recipe", "training", "ratio", "parent", "architecture", "label_set", "n_classes"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from intellectual_property_protection.config import GroupConfig, IPPConfig, is_parent
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.published_files import published_files
+from intellectual_property_protection.models.published_files import published_files
 from intellectual_property_protection.recipe import EXTRACTING
 from modelgif.experiment.seeding import derive_seed
 

@@ -26,7 +26,7 @@ from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed
-from modelgif.experiment.table import to_markdown, write_workbook
+from modelgif.reporting.table import to_markdown, write_workbook
 
 
 def evaluate(run: Run[ModelSelectionConfig]) -> None:

@@ -13,12 +13,12 @@ from model_selection.source import load_source
 from model_selection.tasks import task_names, task_of
 from model_selection.train import checkpoint_path, load_member, n_workers
 from model_selection.zoo import roster
-from modelgif.checkpoint import read_card
 from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.training import predict
-from modelgif.features import penultimate_features
-from modelgif.files import whole_file
+from modelgif.fields.features import penultimate_features
+from modelgif.loading.checkpoint import read_card
+from modelgif.storage.atomic import whole_file
 
 GENERAL = "general"
 

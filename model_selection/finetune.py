@@ -16,15 +16,15 @@ from model_selection.fine_tuning import Trial, accuracy, best, fine_tuned, trial
 from model_selection.tasks import task_config, task_names, task_of
 from model_selection.train import checkpoint_path, load_member, n_workers
 from model_selection.zoo import roster
-from modelgif.checkpoint import read_card
+from modelgif.data.image_data import ImageData
 from modelgif.experiment.backbone import cut_head
-from modelgif.experiment.image_data import ImageData
 from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import seeded_generator
-from modelgif.experiment.table import write_csv
 from modelgif.experiment.training import predict
-from modelgif.files import write_text
+from modelgif.loading.checkpoint import read_card
+from modelgif.reporting.table import write_csv
+from modelgif.storage.atomic import write_text
 
 
 class Work(NamedTuple):

@@ -12,11 +12,11 @@ from model_selection.sheets import by_score
 from model_selection.static_ranking import static_ranking
 from model_selection.tables import accuracy_table, choice_table, note_table, tau_table
 from model_selection.view import measured, ordered, task_columns, title
-from modelgif.experiment.figure import save_figure
 from modelgif.experiment.record import read_records
-from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
+from modelgif.reporting.figure import save_figure
+from modelgif.reporting.report import Section
 
 # Plain scores, those after descent, and the static ranking, told apart by the colour-blind.
 _PLAIN, _MOVED, _STATIC, _FAINT = "#0072B2", "#D55E00", "#000000", "#BBBBBB"

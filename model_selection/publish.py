@@ -22,7 +22,7 @@ from model_selection.tables import (
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.table import replace_section, to_markdown
+from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent
 # With what a reader who cannot see them is told.

@@ -7,7 +7,7 @@ from torch import nn
 
 from model_selection.config import ModelSelectionConfig, PublishedConfig
 from model_selection.zoo import Member
-from modelgif.loading import load_model
+from modelgif.loading.load import load_model
 
 _ENDINGS = (".safetensors", ".pth")
 
@@ -19,7 +19,8 @@ def read_published(
 
     Raises:
         FileNotFoundError: when its file is missing.
-        modelgif.state_dict.CheckpointError: for a file that is refused, or of another network.
+        modelgif.loading.state_dict.CheckpointError: for a file that is refused, or of another
+            network.
     """
     path = published_file(member.name, group)
     if path is None:

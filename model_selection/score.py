@@ -27,7 +27,7 @@ from model_selection.zoo import Member, roster
 from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed, resolve_device, seeded_generator
-from modelgif.experiment.table import write_csv
+from modelgif.reporting.table import write_csv
 
 # Columns of ``scores/<model>/<task>.csv``; `half` is empty for a score of all samples, n_sigma and
 # dt for any but those of the grid.

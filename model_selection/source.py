@@ -8,9 +8,9 @@ from torch import Tensor
 
 from model_selection.config import ModelSelectionConfig, Text
 from model_selection.draws import balanced_rows
+from modelgif.data.data import load_data
+from modelgif.data.image_data import ImageData
 from modelgif.experiment.config import DataConfig
-from modelgif.experiment.data import load_data
-from modelgif.experiment.image_data import ImageData
 from modelgif.experiment.seeding import seeded_generator
 
 

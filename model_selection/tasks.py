@@ -10,7 +10,7 @@ from torch import Tensor
 from model_selection.config import ModelSelectionConfig, TaskConfig
 from model_selection.draws import balanced_rows
 from model_selection.source import load_source, read_data, relabelled
-from modelgif.experiment.image_data import ImageData
+from modelgif.data.image_data import ImageData
 from modelgif.experiment.run import Run
 from modelgif.experiment.seeding import seeded_generator
 

@@ -11,14 +11,14 @@ from model_selection.published import check_files, read_published
 from model_selection.source import load_source
 from model_selection.workshop import Workshop
 from model_selection.zoo import Member, roster
-from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
-from modelgif.loading import load_model
-from modelgif.preprocessing import Preprocessed
-from modelgif.trust import TRUSTED
+from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
+from modelgif.loading.load import load_model
+from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.trust import TRUSTED
 
 
 def checkpoint_path(run: Run[ModelSelectionConfig], name: str) -> Path:

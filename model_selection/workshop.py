@@ -12,15 +12,15 @@ from model_selection.pretraining.learn import learn, measured
 from model_selection.pretraining.make import make_pretext
 from model_selection.pretraining_config import PretrainingConfig, RandomConfig
 from model_selection.zoo import Member
+from modelgif.data.image_data import ImageData
 from modelgif.experiment.backbone import (
     backbone_address,
     classifier_address,
     cut_head,
     feature_count,
 )
-from modelgif.experiment.image_data import ImageData
 from modelgif.experiment.seeding import derive_seed, seeded_generator
-from modelgif.loading import load_model
+from modelgif.loading.load import load_model
 
 
 @dataclass(frozen=True, eq=False)

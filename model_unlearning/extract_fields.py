@@ -13,8 +13,8 @@ from model_unlearning.zoo import Member, roster
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device, seeded_generator
-from modelgif.extract import extract
-from modelgif.reference import References
+from modelgif.references.references import References
+from modelgif.zoo.extract import extract
 
 # Training images to be forgotten, as in the paper, and test images that are like them.
 IMAGE_SETS = ("forgotten", "held_out")

@@ -14,11 +14,11 @@ from model_unlearning.config import UnlearningConfig
 from model_unlearning.extract_fields import IMAGE_SETS
 from model_unlearning.measure import TO_ORIGINAL, TO_RETRAINED, by_checkpoint, half_width
 from model_unlearning.tables import final_table, performance_table, verdict_table
-from modelgif.experiment.figure import save_figure
 from modelgif.experiment.record import read_records
-from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
+from modelgif.reporting.figure import save_figure
+from modelgif.reporting.report import Section
 
 # One colour a kind in every panel, told apart by the colour-blind (Okabe and Ito).
 COLOURS = {

@@ -11,7 +11,7 @@ from model_unlearning.tables import final_table, performance_table, verdict_tabl
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.table import replace_section, to_markdown
+from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distance_to_original", "distance_to_retrained", "performance")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from model_unlearning.config import ClassConfig, UnlearningConfig
-from modelgif.experiment.data import load_data
-from modelgif.experiment.image_data import ImageData
+from modelgif.data.data import load_data
+from modelgif.data.image_data import ImageData
 from modelgif.experiment.seeding import seeded_generator
 
 

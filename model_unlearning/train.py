@@ -10,12 +10,12 @@ from model_unlearning.performance import QUANTITIES, performance
 from model_unlearning.split import make_split
 from model_unlearning.workshop import Workshop
 from model_unlearning.zoo import Member, roster
-from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import write_sealed_csv
 from modelgif.experiment.seeding import resolve_device
 from modelgif.experiment.training import read_snapshot, write_snapshot
+from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
 
 
 def checkpoint_path(run: Run[UnlearningConfig], member: Member, epoch: int) -> Path:

@@ -13,7 +13,7 @@ from model_unlearning.split import Split
 from model_unlearning.zoo import Member, method_of
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.experiment.training import Trainer, TrainingConfig
-from modelgif.loading import load_model
+from modelgif.loading.load import load_model
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,20 +5,25 @@ one minus the mean cosine of their fields.
 """
 
 from modelgif import ranking, verdict
-from modelgif.distance import distance, distance_per_reference, pairwise_distances, zero_cells
-from modelgif.distance_matrix import DistanceMatrix, distance_matrix
-from modelgif.extract import Extraction, extract
-from modelgif.field import gradient_field
-from modelgif.index import SketchIndex
-from modelgif.loading import load_model
-from modelgif.quadrature import quadrature
-from modelgif.reference import References, cutmix, derangement, random_references
-from modelgif.reference_file import read_references, write_references
-from modelgif.sketch import Sketch, estimate_distance
-from modelgif.sketcher import sketch_model
-from modelgif.store import FieldStore, check_comparable
-from modelgif.stream import StreamedDistances, stream_distances
-from modelgif.target import Target, resolve_target
+from modelgif.distances.distance import (
+    distance,
+    distance_per_reference,
+    pairwise_distances,
+    zero_cells,
+)
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.quadrature import quadrature
+from modelgif.fields.target import Target, resolve_target
+from modelgif.loading.load import load_model
+from modelgif.references.file import read_references, write_references
+from modelgif.references.references import References, cutmix, derangement, random_references
+from modelgif.reporting.distance_matrix import DistanceMatrix, distance_matrix
+from modelgif.sketches.index import SketchIndex
+from modelgif.sketches.sketch import Sketch, estimate_distance
+from modelgif.sketches.sketcher import sketch_model
+from modelgif.storage.field_store import FieldStore, check_comparable
+from modelgif.zoo.extract import Extraction, extract
+from modelgif.zoo.stream import StreamedDistances, stream_distances
 
 __all__ = [
     "DistanceMatrix",

@@ -6,8 +6,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, mode
 
 from modelgif.experiment.config import Config
 from modelgif.experiment.training import TrainingConfig
-from modelgif.quadrature import Rule
-from modelgif.target import resolve_target
+from modelgif.fields.quadrature import Rule
+from modelgif.fields.target import resolve_target
 from task_relatedness.methods import RIVALS
 from task_relatedness.tasks import TASK_NAMES
 
@@ -15,7 +15,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class RoomsConfig(Config):
-    """Rendered rooms, and which of them serve for what; see `task_relatedness.rooms`.
+    """Rendered rooms, and which of them serve for what; see `task_relatedness.rooms.data_set`.
 
     The first `n_train` rooms train encoders, the next `n_transfer` train decoders of other tasks
     on frozen encoders, the next `n_test` measure both, and the last `n_references` are where
@@ -94,7 +94,7 @@ class MeasureConfig(Config):
     Attributes:
         references: images as they are; pairs of them cut together; or moved so that the encoder
             of `adversary` answers otherwise.
-        targets: see `modelgif.target.resolve_target`; the first is the paper's.
+        targets: see `modelgif.resolve_target`; the first is the paper's.
         baselines: a zero input, which is the mean image, or another reference drawn at random.
         n_steps: nodes on the path.
         rule: quadrature rule.

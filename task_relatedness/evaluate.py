@@ -9,23 +9,28 @@ from modelgif.experiment.measurement import Measurement, to_records
 from modelgif.experiment.record import read_records, write_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed
-from modelgif.experiment.table import to_markdown, write_workbook
-from task_relatedness.affinity import affinity_matrix
-from task_relatedness.comparison import like_main, main_method, paper_table, variants_of_main
+from modelgif.reporting.table import to_markdown, write_workbook
+from task_relatedness.comparing.distance_files import MAIN, Distances, read_distances
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.distances import MAIN, Distances, read_distances
-from task_relatedness.groups import (
+from task_relatedness.statistics.affinity import affinity_matrix
+from task_relatedness.statistics.bootstrap import image_counts, redrawn
+from task_relatedness.statistics.groups import (
     BY_GROUP,
     affinity_distance,
     affinity_name,
     group_distance,
     group_measurements,
 )
-from task_relatedness.matrices import AFFINITIES, DISTANCES, write_matrices
-from task_relatedness.measure import PUBLISHED, ROOMS, Truth, agreement_measurements
-from task_relatedness.published import published_affinity
-from task_relatedness.redraw import image_counts, redrawn
-from task_relatedness.tables import (
+from task_relatedness.statistics.measure import PUBLISHED, ROOMS, Truth, agreement_measurements
+from task_relatedness.tables.matrix_files import AFFINITIES, DISTANCES, write_matrices
+from task_relatedness.tables.paper_and_ours import (
+    like_main,
+    main_method,
+    paper_table,
+    variants_of_main,
+)
+from task_relatedness.tables.published_matrices import published_affinity
+from task_relatedness.tables.tables import (
     agreement_table,
     group_table,
     lead_table,
@@ -79,8 +84,8 @@ def measurements(
 ) -> dict[str, list[Measurement]]:
     """Returns all that is measured, by method.
 
-    Beside the methods stand the plainest, `task_relatedness.groups.group_distance`, and the rooms'
-    own affinities as a method that tells Taskonomy's.
+    Beside the methods stand the plainest, `task_relatedness.statistics.groups.group_distance`, and
+    the rooms' own affinities as a method that tells Taskonomy's.
 
     Args:
         config: of the run.

@@ -16,16 +16,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from modelgif.describer import Describer
+from modelgif.distances.pairs import warn_of_zero_cells
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device
-from modelgif.pair_sums import warn_of_zero_cells
-from modelgif.sealed import SealedFileError, read_sealed, write_sealed
+from modelgif.storage.tensor_file import SealedFileError, read_sealed, write_sealed
+from modelgif.zoo.recipe import Describer
 from task_relatedness import config as configuration
-from task_relatedness.compare import Pairs, compare_fields, compare_maps
-from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.distances import (
+from task_relatedness.comparing.distance_files import (
     MAIN,
     Distances,
     distances_path,
@@ -33,10 +31,12 @@ from task_relatedness.distances import (
     method_names,
     write_distances_file,
 )
-from task_relatedness.encoders import encoder_digests, encoders
+from task_relatedness.comparing.pairwise import Pairs, compare_fields, compare_maps
+from task_relatedness.comparing.references import make_references, references, starts
+from task_relatedness.config import TaskRelatednessConfig
+from task_relatedness.encoders.load import encoder_digests, encoders
 from task_relatedness.method_name import MethodName
 from task_relatedness.methods import LAST_STEP, MAPS, WHOLES, whole_distances
-from task_relatedness.references import make_references, references, starts
 
 # References that a process compares at a time; what is lost when it is killed.
 _PIECE = 16

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modelgif.loading.preprocessing import Preprocessed
 from modelgif.methods import attribution, cka, dds, depara, rsa
-from modelgif.preprocessing import Preprocessed
 
 # Images a pass: an encoder's inner layers are large.
 _BATCH = 64

@@ -4,19 +4,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from modelgif.experiment.figure import heat_map, save_figure, similarity_tree
 from modelgif.experiment.record import read_records
-from modelgif.experiment.report import Section
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
-from task_relatedness.comparison import like_main, main_method, variants_of_main
+from modelgif.reporting.figure import heat_map, save_figure, similarity_tree
+from modelgif.reporting.report import Section
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
-from task_relatedness.groups import affinity_distance, tree_kind
-from task_relatedness.lookup import READING_TITLES, SORTED_BY, by_reading, ordered, title
-from task_relatedness.matrices import AFFINITIES, DISTANCES, read_matrices
-from task_relatedness.measure import PUBLISHED, ROOMS
-from task_relatedness.tables import zoo_table
+from task_relatedness.statistics.groups import affinity_distance, tree_kind
+from task_relatedness.statistics.measure import PUBLISHED, ROOMS
+from task_relatedness.tables.matrix_files import AFFINITIES, DISTANCES, read_matrices
+from task_relatedness.tables.paper_and_ours import like_main, main_method, variants_of_main
+from task_relatedness.tables.record_views import (
+    READING_TITLES,
+    SORTED_BY,
+    by_reading,
+    ordered,
+    title,
+)
+from task_relatedness.tables.tables import zoo_table
 from task_relatedness.tasks import TASKS
 
 # Of truths, told apart by the colour-blind (Okabe and Ito).

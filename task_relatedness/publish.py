@@ -12,11 +12,11 @@ import pandas as pd
 from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
-from modelgif.experiment.table import replace_section, to_markdown
+from modelgif.reporting.table import replace_section, to_markdown
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
-from task_relatedness.matrices import AFFINITIES, DISTANCES
-from task_relatedness.tables import zoo_table
+from task_relatedness.tables.matrix_files import AFFINITIES, DISTANCES
+from task_relatedness.tables.tables import zoo_table
 
 HERE = Path(__file__).parent
 # What a reader hears who cannot see them.

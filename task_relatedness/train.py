@@ -6,17 +6,17 @@ from functools import partial
 import pandas as pd
 from torch import Tensor, nn
 
-from modelgif.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed, resolve_device, seeded_generator
-from modelgif.experiment.table import write_csv
 from modelgif.experiment.training import predict
-from modelgif.loading import load_model
+from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
+from modelgif.loading.load import load_model
+from modelgif.reporting.table import write_csv
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.learning import judge, learn
-from task_relatedness.mirror import mirrored_at_random
-from task_relatedness.rooms import load_rooms
+from task_relatedness.learning.training import judge, learn
+from task_relatedness.rooms.data_set import load_rooms
+from task_relatedness.rooms.mirror import mirrored_at_random
 from task_relatedness.zoo import (
     PREPROCESSING,
     decoder_address,
@@ -58,7 +58,7 @@ def _make(run: Run[TaskRelatednessConfig], name: str) -> None:
     config, task, (settings, zoo) = run.config, task_named(name), of_rooms(run.config)
     rooms = load_rooms(settings, config.seed, tasks=(name,), render=False)
     addresses = {
-        "encoder": f"python:task_relatedness.networks:encoder?width={zoo.width}",
+        "encoder": f"python:task_relatedness.learning.taskonomy_networks:encoder?width={zoo.width}",
         "decoder": decoder_address(task, rooms, width=DECODER_WIDTH * zoo.width),
     }
     device, seed = resolve_device(config.device), derive_seed(config.seed, name, "weights")

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelgif.checkpoint import read_card
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed, resolve_device, seeded_generator
 from modelgif.experiment.training import predict
-from modelgif.loading import load_model
-from modelgif.sealed import SealedFileError, read_sealed, write_sealed
+from modelgif.loading.checkpoint import read_card
+from modelgif.loading.load import load_model
+from modelgif.storage.tensor_file import SealedFileError, read_sealed, write_sealed
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.learning import learn
-from task_relatedness.losses import room_losses
-from task_relatedness.rooms import Rooms, load_rooms
+from task_relatedness.learning.losses import room_losses
+from task_relatedness.learning.training import learn
+from task_relatedness.rooms.data_set import Rooms, load_rooms
 from task_relatedness.zoo import (
     Part,
     decoder_address,
@@ -54,10 +54,10 @@ def read_transfer(
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Returns for each target its sources, and what their decoders lose in each test room.
 
-    Losses are float64 ``[M, N]`` of M sources and N rooms, see `task_relatedness.losses`.
+    Losses are float64 ``[M, N]`` of M sources and N rooms, see `task_relatedness.learning.losses`.
 
     Raises:
-        modelgif.sealed.SealedFileError: when a file is missing or damaged.
+        modelgif.storage.tensor_file.SealedFileError: when a file is missing or damaged.
         ValueError: when one was measured with other encoders than those of the zoo.
     """
     found = {}

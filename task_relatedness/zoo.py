@@ -8,15 +8,18 @@ from torch import Tensor
 
 from modelgif.experiment.run import Run
 from modelgif.experiment.seeding import resolve_device, seeded_generator
-from modelgif.loading import load_model
-from modelgif.preprocessing import Preprocessed
+from modelgif.loading.load import load_model
+from modelgif.loading.preprocessing import Preprocessed
 from task_relatedness.config import RoomsConfig, TaskRelatednessConfig, ZooConfig
-from task_relatedness.rooms import Rooms
+from task_relatedness.rooms.data_set import Rooms
 from task_relatedness.tasks import TASKS, Task
 
 Part = Literal["train", "transfer", "test", "references"]
 # Cards may call the functions of these modules.
-TRUSTED_NETWORKS = ("task_relatedness.networks", "task_relatedness.decoders")
+TRUSTED_NETWORKS = (
+    "task_relatedness.learning.taskonomy_networks",
+    "task_relatedness.learning.decoders",
+)
 # Pixels in [0, 1] become the encoder's, in [-1, 1].
 PREPROCESSING = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
@@ -58,10 +61,10 @@ def rows_of(role: Part, config: RoomsConfig) -> slice:
 
 
 def decoder_address(task: Task, rooms: Rooms, *, width: int) -> str:
-    """Returns the address of a decoder of `task` for `rooms`, see `task_relatedness.decoders`."""
+    """Returns the address of a decoder of `task`, see `task_relatedness.learning.decoders`."""
     n_outputs = len(rooms.classes[task.name]) if task.channels is None else task.channels
     return (
-        f"python:task_relatedness.decoders:decoder?task={task.name}&n_outputs={n_outputs}"
+        f"python:task_relatedness.learning.decoders:decoder?task={task.name}&n_outputs={n_outputs}"
         f"&side={rooms.images.shape[-1]}&width={width}"
     )
 
@@ -108,7 +111,7 @@ def load_encoder(run: Run[TaskRelatednessConfig], task: str) -> Preprocessed:
 def load_decoder(run: Run[TaskRelatednessConfig], task: str) -> Preprocessed:
     """Returns the decoder that was trained with a task's encoder, on the device.
 
-    It maps the encoder's features to answers as in `task_relatedness.losses`.
+    It maps the encoder's features to answers as in `task_relatedness.learning.losses`.
     """
     return _load(run, decoder_path(run, task))
 

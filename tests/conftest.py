@@ -6,7 +6,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from modelgif.store import FieldHeader, FieldStore
+from modelgif.storage.field_store import FieldHeader, FieldStore
 
 # The same examples in every run, however slow the machine.
 settings.register_profile(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelgif.card import CardError, parse_card
-from modelgif.checkpoint import read_card
-from modelgif.state_dict import CheckpointError
-from tests.corruption import KINDS, Kind, flips
+from modelgif.loading.card import CardError, parse_card
+from modelgif.loading.checkpoint import read_card
+from modelgif.loading.state_dict import CheckpointError
+from tests.support.corruption import KINDS, Kind, flips
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from modelgif.checkpoint import read_checkpoint
-from modelgif.reference_file import read_references
+from modelgif.loading.checkpoint import read_checkpoint
+from modelgif.references.file import read_references
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from modelgif.files import DiskFullError, whole_file
-from tests.full_disk_writers import WRITERS, write_here
+from modelgif.storage.atomic import DiskFullError, whole_file
+from tests.support.full_disk_writers import WRITERS, write_here
 
 ROOM = 24 * 1024
 # Its processes are forked from one that has imported everything, and nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.full_disk_writers"])
+CONTEXT.set_forkserver_preload(["tests.support.full_disk_writers"])
 
 
 def write(folder: Path, name: str, size: int, limit: int = 0) -> dict[str, Any]:

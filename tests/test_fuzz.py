@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from modelgif.experiment.plain_yaml import dump_yaml, parse_yaml
-from tests.fuzz import MORE_KINDS, SLOW, Target, TooSlowError, feed, targets, words
-from tests.hostile_kind import READERS
+from tests.support.fuzz import MORE_KINDS, SLOW, Target, TooSlowError, feed, targets, words
+from tests.support.hostile_kind import READERS
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_fuzzer_finds_what_is_wrong() -> None:
 
 def test_a_slow_reader_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((0.0, SLOW + 1))
-    monkeypatch.setattr("tests.fuzz.time.process_time", lambda: next(times))
+    monkeypatch.setattr("tests.support.fuzz.time.process_time", lambda: next(times))
     with pytest.raises(TooSlowError):
         Target(words("a"), str, ()).feed("a")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from modelgif.loading import load_model
-from modelgif.state_dict import CheckpointError
-from tests.hostile_files import hostile_files
-from tests.hostile_weights import link_to_a_secret
+from modelgif.loading.load import load_model
+from modelgif.loading.state_dict import CheckpointError
+from tests.support.hostile_files import hostile_files
+from tests.support.hostile_weights import link_to_a_secret
 
 MOST_SECONDS, MOST_MEMORY, LONGEST_MESSAGE = 5.0, 2**30, 5000
 FILES = {hostile.name: hostile for hostile in hostile_files()}
@@ -25,7 +25,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     log = folder / "outcomes.jsonl"
     with log.open("w") as file:
         process = subprocess.run(
-            [sys.executable, "-m", "tests.hostile_files", str(folder)],
+            [sys.executable, "-m", "tests.support.hostile_files", str(folder)],
             cwd=Path(__file__).parents[1],
             stdout=file,
             stderr=subprocess.PIPE,

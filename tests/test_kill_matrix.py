@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kill_matrix import SCENARIOS, matrix
+from tests.support.kill_matrix import SCENARIOS, matrix
 
 # Between write, flush and rename, and between blocks of work.
 PLACES = {

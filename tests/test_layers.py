@@ -11,48 +11,43 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = {
-    0: (
-        *("quadrature", "target", "reference", "reference_ranking", "distance", "ranking"),
-        *("files", "output", "cells", "pair_sums", "random_projection", "cosine_estimate"),
-    ),
-    1: (
-        *("field", "field_header", "field_writer", "store", "address", "loading", "checkpoint"),
-        *("reference_file", "features", "adversarial", "sealed", "plain_pickle", "pickled_weights"),
-        *("safetensors_file", "field_layout", "skeleton", "card", "steady_file"),
-        *("preprocessing", "state_dict", "libraries", "python_function", "trust", "precision"),
-        *("hugging_face", "image_processor", "torch_hub", "exported"),
-        *("micro_batch", "fast_layout", "folding", "acceleration", "background"),
-    ),
-    2: (
-        *("extract", "verdict", "methods", "transferability"),
-        *("describer", "stream", "stream_checkpoint", "pieces"),
-        *("sketch", "sketcher", "sketch_file", "index", "nearby"),
-    ),
-    3: ("", "experiment", "cli", "distance_matrix"),
-}
-TESTBEDS = (
-    "task_relatedness",
-    "intellectual_property_protection",
-    "model_unlearning",
-    "model_selection",
+# Of `modelgif`, from the ground up: a package imports from lower floors and from itself.
+FLOORS = (
+    ("distances", "storage", "verdict", "transferability", "data", "ranking"),
+    ("fields",),
+    ("references",),
+    ("loading",),
+    ("zoo", "methods"),
+    ("sketches", "reporting"),
+    ("experiment",),
+    ("cli",),
 )
-# What the package needs to describe and compare models; experiments may use anything.
-ARITHMETIC = {"torch", "numpy", "scipy"}
-MODELS = ARITHMETIC | {"h5py", "safetensors", "tqdm", "torchvision", "timm"}
-THIRD_PARTY = {0: ARITHMETIC, 1: MODELS, 2: MODELS | {"sklearn", "skimage"}}
+TESTBEDS = (
+    "intellectual_property_protection",
+    "model_selection",
+    "model_unlearning",
+    "task_relatedness",
+)
+# What describing and comparing models needs; higher floors may use anything.
+MATHEMATICS = {"torch", "numpy", "scipy", "sklearn"}
+THIRD_PARTY = {
+    "distances": MATHEMATICS,
+    "verdict": MATHEMATICS,
+    "transferability": MATHEMATICS,
+    "ranking": MATHEMATICS,
+    "storage": MATHEMATICS | {"h5py", "safetensors"},
+    "data": MATHEMATICS | {"PIL", "skimage", "torchvision"},
+    "fields": MATHEMATICS,
+    "references": MATHEMATICS | {"safetensors"},
+    "loading": MATHEMATICS | {"safetensors", "torchvision", "timm", "transformers"},
+    "zoo": MATHEMATICS | {"tqdm"},
+    "methods": MATHEMATICS | {"skimage"},
+}
 
 
 def project_files() -> dict[str, Path]:
     """The project's modules by dotted name; a package goes by its folder's."""
-    folders = [
-        folder
-        for folder in ROOT.iterdir()
-        if not folder.name.startswith(".")
-        and folder.name not in ("tests", "benchmarks", "docs", "examples")
-        and any(folder.glob("*.py"))
-    ]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+    files = sorted(file for top in ("modelgif", *TESTBEDS) for file in ROOT.glob(f"{top}/**/*.py"))
     return {
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
         for file in files
@@ -62,15 +57,21 @@ def project_files() -> dict[str, Path]:
 FILES = project_files()
 
 
-def layer(module: str) -> int:
-    package, _, rest = module.partition(".")
-    if package in TESTBEDS:
-        return 4
-    first = rest.partition(".")[0]
-    for number, names in LAYERS.items():
-        if package == "modelgif" and first in names:
+def room(module: str) -> str:
+    """The package of `modelgif` that holds a module, or the testbed."""
+    top, _, rest = module.partition(".")
+    return rest.partition(".")[0] if top == "modelgif" else top
+
+
+def floor(module: str) -> int:
+    if room(module) in TESTBEDS:
+        return len(FLOORS) + 1
+    if module == "modelgif":
+        return len(FLOORS)
+    for number, rooms in enumerate(FLOORS):
+        if room(module) in rooms:
             return number
-    raise LookupError(f"{module} has no layer: give it one in tests/test_layers.py")
+    raise LookupError(f"{module} has no floor: give its package one in tests/test_layers.py")
 
 
 def imports(module: str, source: str, known: set[str]) -> Iterator[str]:
@@ -92,53 +93,49 @@ def imports(module: str, source: str, known: set[str]) -> Iterator[str]:
 
 
 def violations(module: str, source: str) -> list[str]:
-    own, found = layer(module), []
+    """What a module imports and must not, a sentence each."""
+    own, found = floor(module), []
     for name in imports(module, source, set(FILES)):
         top = name.partition(".")[0]
         if top == "modelgif" or top in TESTBEDS:
-            beside = own == 4 and top in TESTBEDS and top != module.partition(".")[0]
-            if layer(name) > own or beside:
-                found.append(f"{module} (layer {own}) imports {name} (layer {layer(name)})")
-        elif top not in sys.stdlib_module_names and top not in THIRD_PARTY.get(own, {top}):
-            found.append(f"{module} (layer {own}) imports {name}, which its layer does without")
+            if room(name) != room(module) and floor(name) >= own:
+                found.append(f"{module} (floor {own}) imports {name} (floor {floor(name)})")
+        elif top not in sys.stdlib_module_names and top not in THIRD_PARTY.get(room(module), {top}):
+            found.append(f"{module} imports {name}, which {room(module)} does without")
     return found
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_every_module_keeps_to_its_layer(module: str) -> None:
-    assert violations(module, FILES[module].read_text(encoding="utf-8")) == []
+def test_every_module_keeps_to_its_floor() -> None:
+    found = [v for m, file in FILES.items() for v in violations(m, file.read_text("utf-8"))]
+    assert found == []
 
 
 def test_the_modules_are_found() -> None:
-    assert {"modelgif", "modelgif.field", "modelgif.methods.label_agreement"} <= set(FILES)
-    assert "intellectual_property_protection.zoo" in FILES
+    assert {"modelgif", "modelgif.fields.gradient_field", "modelgif.methods.sac"} <= set(FILES)
+    assert {"intellectual_property_protection.zoo", "model_selection.zoo"} <= set(FILES)
+
+
+DISTANCE = "modelgif.distances.distance"
 
 
 @pytest.mark.parametrize(
     ("module", "source", "found"),
     [
-        ("modelgif.distance", "import modelgif.store", ["modelgif.store (layer 1)"]),
-        ("modelgif.distance", "from modelgif import store", ["modelgif.store (layer 1)"]),
-        (
-            "modelgif.distance",
-            "from modelgif.store import FieldStore",
-            ["modelgif.store (layer 1)"],
-        ),
-        ("modelgif.distance", "from .store import FieldStore", ["modelgif.store (layer 1)"]),
-        ("modelgif.distance", "from modelgif import gradient_field", ["modelgif (layer 3)"]),
-        ("modelgif.distance", "import h5py", ["h5py, which its layer does without"]),
-        ("modelgif.distance", "def f():\n    import pandas.io", ["pandas.io, which"]),
-        ("modelgif.distance", "import math, torch.nn\nfrom modelgif.target import Target", []),
-        ("modelgif.field", "import modelgif.extract", ["modelgif.extract (layer 2)"]),
-        ("modelgif.methods.sac", "from ..experiment import run", ["experiment.run (layer 3)"]),
-        ("modelgif.methods.sac", "from modelgif.field import Model", []),
-        ("modelgif.extract", "import matplotlib.pyplot", ["matplotlib.pyplot, which"]),
-        (
-            "modelgif.experiment.run",
-            "import model_selection.zoo",
-            ["model_selection.zoo (layer 4)"],
-        ),
-        ("modelgif.cli", "import pandas, modelgif", []),
+        (DISTANCE, "import modelgif.fields.target", ["modelgif.fields.target (floor 1)"]),
+        (DISTANCE, "from modelgif.fields import target", ["modelgif.fields.target (floor 1)"]),
+        (DISTANCE, "from modelgif.fields.target import Target", ["modelgif.fields.target (floor"]),
+        (DISTANCE, "from ..fields.target import Target", ["modelgif.fields.target (floor 1)"]),
+        (DISTANCE, "from .cells import check_finite", []),
+        (DISTANCE, "from modelgif import gradient_field", ["modelgif (floor 8)"]),
+        (DISTANCE, "from modelgif.storage.atomic import x", ["modelgif.storage.atomic (floor 0)"]),
+        (DISTANCE, "import h5py", ["h5py, which distances does without"]),
+        (DISTANCE, "def f():\n    import pandas.io", ["pandas.io, which"]),
+        ("modelgif.fields.gradient_field", "import modelgif.zoo.extract", ["zoo.extract (floor"]),
+        ("modelgif.methods.sac", "from ..experiment import run", ["experiment.run (floor 6)"]),
+        ("modelgif.methods.sac", "from modelgif.fields.model import Model", []),
+        ("modelgif.zoo.extract", "import matplotlib.pyplot", ["matplotlib.pyplot, which"]),
+        ("modelgif.experiment.run", "import model_selection.zoo", ["model_selection.zoo (floor"]),
+        ("modelgif.cli", "import pandas, modelgif.experiment.run", []),
         ("model_unlearning.train", "from model_selection.zoo import x", ["model_selection.zoo"]),
         ("model_unlearning.train", "from model_unlearning.zoo import x\nimport modelgif", []),
     ],
@@ -149,9 +146,9 @@ def test_the_rule_catches_made_up_violations(module: str, source: str, found: li
     assert all(expected in text for expected, text in zip(found, caught, strict=True))
 
 
-def test_a_module_without_a_layer_is_noticed() -> None:
+def test_a_package_without_a_floor_is_noticed() -> None:
     for module in ("modelgif.helpers", "a_fifth_testbed.zoo"):
-        with pytest.raises(LookupError, match=f"{module} has no layer"):
+        with pytest.raises(LookupError, match=f"{module} has no floor"):
             violations(module, "")
 
 

@@ -17,21 +17,21 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-from modelgif.checkpoint import write_checkpoint
 from modelgif.cli.main import main
-from modelgif.distance import ZeroCellWarning, pairwise_distances
-from modelgif.extract import extract
-from modelgif.field import gradient_field
-from modelgif.index import SketchIndex
-from modelgif.loading import load_model
-from modelgif.nearby import Nearby
-from modelgif.reference import References
-from modelgif.reference_file import write_references
-from modelgif.sketch import estimate_distances
-from modelgif.sketch_file import read_sketch, write_sketch
-from modelgif.sketcher import sketch_model
-from modelgif.store import FieldStore
-from modelgif.stream import stream_distances
+from modelgif.distances.distance import ZeroCellWarning, pairwise_distances
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.loading.checkpoint import write_checkpoint
+from modelgif.loading.load import load_model
+from modelgif.references.file import write_references
+from modelgif.references.references import References
+from modelgif.sketches.approximate import Nearby
+from modelgif.sketches.file import read_sketch, write_sketch
+from modelgif.sketches.index import SketchIndex
+from modelgif.sketches.sketch import estimate_distances
+from modelgif.sketches.sketcher import sketch_model
+from modelgif.storage.field_store import FieldStore
+from modelgif.zoo.extract import extract
+from modelgif.zoo.stream import stream_distances
 
 NAN, INF = float("nan"), float("inf")
 N, S = 5, 4

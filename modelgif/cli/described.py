@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from modelgif.cli.options import Settings
 from modelgif.cli.printing import model_names
+from modelgif.distances.pairs import ZeroCellWarning
+from modelgif.fields.model import scores
+from modelgif.loading.preprocessing import Preprocessed
 from modelgif.methods import label_agreement
-from modelgif.output import scores
-from modelgif.pair_sums import ZeroCellWarning
-from modelgif.preprocessing import Preprocessed
-from modelgif.reference import References
-from modelgif.stream import StreamedDistances, stream_distances
+from modelgif.references.references import References
+from modelgif.zoo.stream import StreamedDistances, stream_distances
 
 # The share of zero cells beyond which a field describes nothing.
 MOST_ZERO = 0.5

@@ -7,9 +7,9 @@ import click
 from modelgif.cli.described import describe
 from modelgif.cli.options import Settings, complete_files, describing, refuse_settings
 from modelgif.cli.printing import model_names, print_result
-from modelgif.distance_matrix import DistanceMatrix, distance_matrix
-from modelgif.experiment.figure import save_figure
-from modelgif.experiment.table import write_csv
+from modelgif.reporting.distance_matrix import DistanceMatrix, distance_matrix
+from modelgif.reporting.figure import save_figure
+from modelgif.reporting.table import write_csv
 
 
 @click.command(

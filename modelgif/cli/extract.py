@@ -8,8 +8,8 @@ import pandas as pd
 
 from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import model_names, print_result
-from modelgif.extract import extract as extract_fields
-from modelgif.reference_file import write_references
+from modelgif.references.file import write_references
+from modelgif.zoo.extract import extract as extract_fields
 
 
 @click.command(

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import model_names, print_result
-from modelgif.index import SketchIndex
-from modelgif.reference_file import write_references
-from modelgif.sketcher import sketch_model
+from modelgif.references.file import write_references
+from modelgif.sketches.index import SketchIndex
+from modelgif.sketches.sketcher import sketch_model
 
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 

@@ -7,11 +7,11 @@ from typing import Any
 import click
 from safetensors import SafetensorError, safe_open
 
-from modelgif.checkpoint import read_checkpoint
 from modelgif.cli.printing import print_result
-from modelgif.reference_file import read_references
-from modelgif.state_dict import read_state_dict
-from modelgif.store import FieldStore
+from modelgif.loading.checkpoint import read_checkpoint
+from modelgif.loading.state_dict import read_state_dict
+from modelgif.references.file import read_references
+from modelgif.storage.field_store import FieldStore
 
 
 @click.command()

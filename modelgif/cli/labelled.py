@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 
 from modelgif.cli.references import known_name, with_channels
-from modelgif.experiment.data import load_data
-from modelgif.experiment.image_folder import read_image
+from modelgif.data.data import load_data
+from modelgif.data.image_folder import read_image
 
 
 def find_labelled(

@@ -11,13 +11,13 @@ import torch
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from modelgif.address import SCHEMES
 from modelgif.cli.references import find_references
 from modelgif.experiment.seeding import resolve_device
-from modelgif.loading import load_model
-from modelgif.preprocessing import Preprocessed
-from modelgif.reference import References
-from modelgif.trust import TRUSTED
+from modelgif.loading.address import SCHEMES
+from modelgif.loading.load import load_model
+from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.trust import TRUSTED
+from modelgif.references.references import References
 
 Option = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -40,7 +40,7 @@ class Settings:
         device: where.
         precision: in which.
         download: whether trained weights may be fetched.
-        trust: what may run code, beside `modelgif.trust.TRUSTED`.
+        trust: what may run code, beside `modelgif.loading.trust.TRUSTED`.
     """
 
     references: str | None
@@ -83,7 +83,7 @@ class Settings:
         )
 
     def field_options(self, references: References) -> dict[str, Any]:
-        """Returns the arguments of `modelgif.field.gradient_field`."""
+        """Returns the arguments of `modelgif.gradient_field`."""
         mean = references.images.double().mean((0, 2, 3), keepdim=True).float()
         return {
             "target": self.target,

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import pandas as pd
 
-from modelgif.address import parse_address
 from modelgif.cli.options import as_address
-from modelgif.experiment.table import to_markdown
+from modelgif.loading.address import parse_address
+from modelgif.reporting.table import to_markdown
 
 
 def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from modelgif.address import did_you_mean
-from modelgif.experiment.data import load_data
-from modelgif.experiment.image_data import DataName
-from modelgif.experiment.image_folder import read_image
-from modelgif.reference import References, random_references
-from modelgif.reference_file import read_references
+from modelgif.data.data import load_data
+from modelgif.data.image_data import DataName
+from modelgif.data.image_folder import read_image
+from modelgif.loading.address import did_you_mean
+from modelgif.references.file import read_references
+from modelgif.references.references import References, random_references
 
 # Data sets that need no folder.
 _NAMES: dict[str, DataName] = {

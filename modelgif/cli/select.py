@@ -14,10 +14,10 @@ from modelgif.cli.labelled import find_labelled
 from modelgif.cli.options import LOADING, as_address, complete_files, with_options
 from modelgif.cli.printing import model_names, print_result
 from modelgif.experiment.seeding import resolve_device
-from modelgif.features import penultimate_features
-from modelgif.loading import load_model
+from modelgif.fields.features import penultimate_features
+from modelgif.loading.load import load_model
+from modelgif.loading.trust import TRUSTED
 from modelgif.transferability import SaturationWarning, SmallClassWarning
-from modelgif.trust import TRUSTED
 
 # Scores that need nothing but features and labels.
 SCORES = ("knn", "linear_probe", "logme", "sfda", "nleep", "gbc", "h_score", "transrate", "ncti")

@@ -13,7 +13,7 @@ from modelgif.cli.listing import ListingCommand
 from modelgif.cli.options import Settings, complete_files, describing
 from modelgif.cli.printing import print_result
 from modelgif.cli.verdict_report import verdict_report
-from modelgif.experiment.report import write_report
+from modelgif.reporting.report import write_report
 from modelgif.verdict import Calibration, Correction, Kind, Verdict, verdicts
 
 # Exit status: as `grep` tells a find from none, and both from an error.

@@ -8,13 +8,13 @@ import torch
 
 from modelgif.cli.described import Described
 from modelgif.cli.options import Settings
-from modelgif.experiment.evidence import evidence
-from modelgif.experiment.figure import distributions, heat_map, similarity_tree
 from modelgif.experiment.machine import machine
-from modelgif.experiment.report import Report, Section
-from modelgif.extract import versions
-from modelgif.field import gradient_field
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.reporting.evidence import evidence
+from modelgif.reporting.figure import distributions, heat_map, similarity_tree
+from modelgif.reporting.report import Report, Section
 from modelgif.verdict import Verdict
+from modelgif.zoo.extract import versions
 
 # References shown of those where suspect and victim agree most, and of those where least.
 _N_SHOWN = 4

@@ -34,7 +34,7 @@ def train_adversarially(
         images: ``[N, C, H, W]``.
         labels: ``[N]``.
         config: optimiser and schedule, in which an image counts once an epoch.
-        attack: such as `modelgif.adversarial.pgd`; it sees the model in evaluation mode.
+        attack: such as `modelgif.references.adversarial.pgd`; it sees the model in evaluation mode.
         generator: CPU generator of order and augmentation.
 
     Returns:

@@ -6,8 +6,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from modelgif.address import did_you_mean
 from modelgif.experiment import cifar_resnet, networks
+from modelgif.loading.address import did_you_mean
 
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
     **{name: getattr(networks, name) for name in networks.NETWORKS},

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from modelgif.data.image_data import DataName
 from modelgif.experiment.config_error import ConfigError, Keys, config_problems
-from modelgif.experiment.image_data import DataName
 from modelgif.experiment.plain_yaml import (
     LARGEST_YAML,
     PlainYamlError,
     dump_yaml,
     parse_yaml,
 )
-from modelgif.files import write_text
-from modelgif.quadrature import Rule
-from modelgif.store import Storage
+from modelgif.fields.quadrature import Rule
+from modelgif.storage.atomic import write_text
+from modelgif.storage.field_store import Storage
 
 
 class Config(BaseModel):
@@ -35,15 +35,15 @@ class FieldConfig(Config):
     """How a gradient field is computed and stored.
 
     Attributes:
-        target: see `modelgif.target.resolve_target`.
+        target: see `modelgif.resolve_target`.
         baseline: start of the path: one value for every pixel, or the training images' mean per
             channel.
         n_steps: nodes on the path.
-        rule: quadrature rule, see `modelgif.quadrature.quadrature`.
+        rule: quadrature rule, see `modelgif.quadrature`.
         cumulative: whether steps accumulate along the path.
         scale_by_path: whether the field is multiplied by ``x - x'``.
         dtype: precision of computation.
-        storage: precision on disk, see `modelgif.store.FieldHeader`.
+        storage: precision on disk, see `modelgif.storage.field_store.FieldHeader`.
     """
 
     target: Annotated[str, Field(min_length=1)] = "predicted_class"
@@ -56,13 +56,13 @@ class FieldConfig(Config):
     storage: Storage = "float32"
 
     def options(self) -> dict[str, Any]:
-        """Returns the arguments of `modelgif.extract.extract` that need no data to be known."""
+        """Returns the arguments of `modelgif.extract` that need no data to be known."""
         options = self.model_dump(exclude={"target", "baseline"})
         return options | {"dtype": getattr(torch, self.dtype)}
 
 
 class DataConfig(Config):
-    """Which images, with the arguments of `modelgif.experiment.data.load_data`.
+    """Which images, with the arguments of `modelgif.data.data.load_data`.
 
     Attributes:
         name: the data set.

@@ -70,7 +70,7 @@ def mobilenet(in_channels: int, num_classes: int, width: int = 24) -> nn.Module:
 
 
 def network_address(name: str, in_channels: int, num_classes: int) -> str:
-    """Returns the address of an untrained network, for `modelgif.loading.load_model`.
+    """Returns the address of an untrained network, for `modelgif.load_model`.
 
     Args:
         name: one of the functions above, or an address such as ``torchvision:resnet18``, which

@@ -22,8 +22,8 @@ from modelgif.experiment.config import (
 )
 from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
 from modelgif.experiment.machine import machine
-from modelgif.extract import versions
-from modelgif.files import write_text
+from modelgif.storage.atomic import write_text
+from modelgif.zoo.extract import versions
 
 C = TypeVar("C", bound=Config)
 

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from modelgif.experiment.report import Report, Section, write_report
 from modelgif.experiment.run import Run
+from modelgif.reporting.report import Report, Section, write_report
 
 
 def write_run_report(

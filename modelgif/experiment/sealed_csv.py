@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from modelgif.experiment.table import write_csv
-from modelgif.files import write_text
+from modelgif.reporting.table import write_csv
+from modelgif.storage.atomic import write_text
 
 
 class SealError(ValueError):
@@ -20,7 +20,7 @@ class SealError(ValueError):
 
 
 def write_sealed_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
-    """Writes `frame` to `path` as `modelgif.experiment.table.write_csv` does, and then its seal.
+    """Writes `frame` to `path` as `modelgif.reporting.table.write_csv` does, and then its seal.
 
     A process killed between the two leaves a whole file without a seal.
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from modelgif.experiment.augmentation import crop_and_flip
 from modelgif.experiment.config import Config
-from modelgif.files import whole_file
-from modelgif.pickled_weights import read_pickled
+from modelgif.loading.torch_file import read_pickled
+from modelgif.storage.atomic import whole_file
 
 
 class TrainingConfig(Config):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from modelgif.field import Model, frozen
-from modelgif.output import scores
+from modelgif.fields.gradient_field import Model, frozen
+from modelgif.fields.model import scores
 
 # Gives the features ``[N, D]`` of a model at references, as
-# `modelgif.features.penultimate_features` does.
+# `modelgif.fields.features.penultimate_features` does.
 Features = Callable[[nn.Module, Tensor], Tensor]
 
 

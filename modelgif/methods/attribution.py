@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from modelgif.distance import distance, distance_per_reference
-from modelgif.field import Model, broadcast_baseline, gradient_field
+from modelgif.distances.distance import distance, distance_per_reference
+from modelgif.fields.gradient_field import Model, broadcast_baseline, gradient_field
+from modelgif.fields.target import resolve_target
 from modelgif.methods._outputs import comparable, finite
-from modelgif.target import resolve_target
 
 Kind = Literal["gradient", "saliency", "gradient_times_input", "integrated_gradients"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -46,20 +46,20 @@ def describe(
     - ``integrated_gradients``: (x − x') ⊙ ∫ ∇f_t(x' + a (x − x')) da
 
     Args:
-        model: as in `modelgif.field.gradient_field`.
+        model: as in `modelgif.gradient_field`.
         references: ``[N, *input_shape]``.
         kind: of map.
         target: the scalar that is differentiated: a name, or labels ``[N]``; see
-            `modelgif.target.resolve_target`. By default the model's own prediction at x.
-        baseline: a number, one input, or one a reference, as in `modelgif.field.gradient_field`;
+            `modelgif.resolve_target`. By default the model's own prediction at x.
+        baseline: a number, one input, or one a reference, as in `modelgif.gradient_field`;
             it does not change gradients and saliency.
         n_steps: Gauss–Legendre nodes of the integral.
         chunk_size: points a forward and backward pass.
 
     Raises:
         ValueError: for an unknown kind, or a map that is not finite, naming the reference; and as
-            `modelgif.field.gradient_field`.
-        TypeError: as `modelgif.field.gradient_field`.
+            `modelgif.gradient_field`.
+        TypeError: as `modelgif.gradient_field`.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
@@ -110,7 +110,7 @@ def input_gradient(
 
     Raises:
         ValueError: for a gradient that is not finite, naming the reference; and as
-            `modelgif.field.gradient_field`, which also gives the other errors.
+            `modelgif.gradient_field`, which also gives the other errors.
     """
     # A path from x to x has one gradient, and the one weight of a rule of one node is 1.
     found = gradient_field(

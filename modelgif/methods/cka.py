@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from modelgif.distance import distance
-from modelgif.field import Model
+from modelgif.distances.distance import distance
+from modelgif.fields.gradient_field import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import centred, gaussian_matrix, linear_matrix
 
@@ -35,7 +35,7 @@ def describe(
         model: gives scores ``[B, ...]``.
         references: ``[N, *input_shape]``, at least four.
         features: gives the features ``[N, D]`` of a model at references, such as
-            `modelgif.features.penultimate_features`; None for the scores themselves.
+            `modelgif.fields.features.penultimate_features`; None for the scores themselves.
         kernel: ``linear``, or ``gaussian``.
         bandwidth: of the Gaussian kernel, as a share of the median distance.
         unbiased: whether the diagonal is left out. The plain estimate, which is the paper's, is

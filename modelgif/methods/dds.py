@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from modelgif.field import Model
+from modelgif.fields.gradient_field import Model
 from modelgif.methods import cka
 from modelgif.methods._outputs import Features, at_least, vectors
 from modelgif.methods._similarity import (
@@ -45,7 +45,7 @@ def describe(
         model: gives scores ``[B, ...]``.
         references: ``[N, *input_shape]``, at least four.
         features: gives the features ``[N, D]`` of a model at references, such as
-            `modelgif.features.penultimate_features`; None for the scores themselves.
+            `modelgif.fields.features.penultimate_features`; None for the scores themselves.
         similarity: of two references: ``cosine`` and ``pearson`` of their features; ``laplacian``,
             ``exp(−‖x − y‖₁ / D)``; ``gaussian``, of half the median distance; ``linear``, the inner
             product. ``cosine`` has the best published correlation with the transfer affinities of

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modelgif.distance import distance
-from modelgif.field import Model
+from modelgif.distances.distance import distance
+from modelgif.fields.gradient_field import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
 from modelgif.methods._similarity import cosine_matrix
 from modelgif.methods.attribution import input_gradient
@@ -78,7 +78,7 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
 
         ((1 − s_nodes) + λ (1 − s_edges)) / (1 + λ)
 
-    Zero maps and tied edges count as zero cells do in `modelgif.distance`.
+    Zero maps and tied edges count as zero cells do in `modelgif.distances.distance`.
 
     Args:
         a: of one model.

@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from modelgif.field import Model, frozen
+from modelgif.fields.gradient_field import Model, frozen
+from modelgif.fields.model import scores
 from modelgif.methods import label_agreement
 from modelgif.methods._outputs import class_scores
-from modelgif.output import scores
 
 Towards = Literal["least_likely", "random"]
 

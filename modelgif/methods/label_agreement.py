@@ -4,12 +4,12 @@ At references that the victim misclassifies this is AKH, the *Anna Karenina heur
 answers are all alike, but every model errs in its own way.
 
 Source: Godinot et al., Queries, Representation & Detection: The Next 100 Model Fingerprinting
-Schemes, AAAI 2025, for AKH; `modelgif.reference.misclassified` finds its references.
+Schemes, AAAI 2025, for AKH; `modelgif.references.references.misclassified` finds its references.
 """
 
 from torch import Tensor
 
-from modelgif.field import Model
+from modelgif.fields.gradient_field import Model
 from modelgif.methods._outputs import comparable, outputs
 
 

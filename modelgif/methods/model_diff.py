@@ -10,10 +10,10 @@ ISSTA 2021, section 4.
 import torch
 from torch import Tensor
 
-from modelgif.adversarial import pgd
-from modelgif.distance import distance, distance_per_reference
-from modelgif.field import Model
+from modelgif.distances.distance import distance, distance_per_reference
+from modelgif.fields.gradient_field import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
+from modelgif.references.adversarial import pgd
 
 
 def adversarial_twins(
@@ -41,7 +41,7 @@ def adversarial_twins(
         batch_size: references a pass.
 
     Raises:
-        ValueError: as `modelgif.adversarial.pgd`, and for an output that is not finite.
+        ValueError: as `modelgif.references.adversarial.pgd`, and for an output that is not finite.
     """
     labels = outputs(victim, references, batch_size=batch_size).argmax(1)
     return pgd(

@@ -8,8 +8,8 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from modelgif.distance import distance
-from modelgif.field import Model
+from modelgif.distances.distance import distance
+from modelgif.fields.gradient_field import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import pearson_matrix
 
@@ -31,7 +31,7 @@ def describe(
         model: gives scores ``[B, ...]``.
         references: ``[N, *input_shape]``, at least three.
         features: gives the features ``[N, D]`` of a model at references, such as
-            `modelgif.features.penultimate_features`; None for the scores themselves.
+            `modelgif.fields.features.penultimate_features`; None for the scores themselves.
         batch_size: references a pass of scores.
 
     Raises:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelgif.distance import distance
-from modelgif.field import Model, broadcast_baseline
+from modelgif.distances.distance import distance
+from modelgif.fields.gradient_field import Model, broadcast_baseline
 from modelgif.methods._outputs import answers, finite, one_a_class
 from modelgif.methods._segments import check_segments, grid
 

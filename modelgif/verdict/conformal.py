@@ -41,7 +41,7 @@ def cross_conformal_p_value(
     Each fold alone would give an exact p-value, but their average need not be one. For an
     independent suspect, n models in K folds of one size and any level α, the chance of p ≤ α is at
     most ``2α + 2(1 - α)(K - 1)/(n + K)``; it is near α where the folds choose nearly alike. (Where
-    that is not enough: `modelgif.reference_ranking.left_out_distances`, which is exact.)
+    that is not enough: `modelgif.references.selection.left_out_distances`, which is exact.)
 
     Args:
         suspect_scores: of the suspect, one per fold, ``[K]``.

@@ -1,0 +1,1 @@
+"""The victim compared with every other model, by every method."""

@@ -1,0 +1,1 @@
+"""The zoo's models: how each is made, and the published ones."""

@@ -1,0 +1,1 @@
+"""From distances to scores, to how well they separate, to verdicts."""

@@ -1,0 +1,231 @@
+"""Verdicts on suspects, and how often they would be wrong about honest models."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+
+from intellectual_property_protection.evaluation_config import EvaluationConfig
+from intellectual_property_protection.scoring.roles import LEVELS, Cast
+from intellectual_property_protection.scoring.score import Score, combine
+from modelgif.experiment.measurement import Measurement
+from modelgif.verdict import (
+    Calibration,
+    Decision,
+    MatchedBy,
+    combined_p_value,
+    conformal_p_value,
+    cross_conformal_p_value,
+    decide,
+    holm,
+    verdicts,
+)
+
+FALSE_POSITIVES = "false_positive_rate"
+# How a decision is written in the records.
+DECISIONS: Mapping[Decision, int] = {"derived": 1, "undecided": 0, "independent": -1}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a score, or several, say of a model.
+
+    Attributes:
+        p_value: the chance that an independent model would be as near.
+        n: the number of independents it was judged among.
+        matched_by: what these share with it.
+        decision: at the level, by itself.
+        interval: 95 % of the p-value over draws of the references, where that is known.
+    """
+
+    p_value: float
+    n: int
+    matched_by: MatchedBy
+    decision: Decision
+    interval: tuple[float, float] | None = None
+
+
+def judge(
+    parts: Sequence[Score],
+    cast: Cast,
+    model: int,
+    config: EvaluationConfig,
+    *,
+    level: float,
+    generator: torch.Generator | None = None,
+    combined: Score | None = None,
+) -> Judged | None:
+    """Returns the verdict on a model among the independents it is matched with, or None.
+
+    It is that of `modelgif.verdict.verdicts`, unless independents chose references: then one score
+    gives the cross-conformal p-value, and of several, each independent enters with the score of its
+    own fold and the suspect with its mean. Standardised, the model's sum of deviations is ranked
+    among those of the independents of all kinds.
+
+    Args:
+        parts: the scores; those that cannot describe the model are left out, and with none left,
+            or too few independents of its label set, there is no verdict.
+        cast: the models.
+        model: position of the one judged.
+        config: the rules.
+        level: share of honest models that may be called derived.
+        generator: of draws of the references, for the interval; None for no interval.
+        combined: `combine` of the parts, where many models are judged by them.
+    """
+    matched_by, matched = cast.matched(model, config.fewest)
+    known = [part for part in parts if part.known([model])]
+    # One independent is a comparison, but has no deviation to standardise several scores by.
+    if not known or len(matched) < (1 if len(known) == 1 else 2):
+        return None
+    if any(len(part.values) > 1 for part in known):
+        n = len(matched)
+        if config.calibration == "matched":
+            p_value = _with_folds(known, model, matched)
+        else:
+            sums = (combined or combine(parts, cast, fewest=config.fewest)).own
+            others = sums[cast.like_labelled(model)]
+            others = others[np.isfinite(others)]
+            if not len(others) or not np.isfinite(sums[model]):
+                return None
+            n = len(others)
+            p_value = conformal_p_value(sums[model].item(), others)
+        return Judged(p_value, n, matched_by, decide(p_value, n, level=level))
+    others = cast.like_labelled(model)
+    tables = {str(i): _contributions(part) for i, part in enumerate(known)}
+    (verdict,) = verdicts(
+        [cast.names[model]],
+        {name: table[[model]] for name, table in tables.items()},
+        {name: table[others] for name, table in tables.items()},
+        suspect_kinds=[cast.kinds[model]],
+        independent_kinds=[cast.kinds[i] for i in others],
+        minimum=config.fewest,
+        calibration=config.calibration,
+        correction="none",
+        level=level,
+        n_draws=config.resamples if generator is not None else 0,
+        generator=generator,
+    )
+    return Judged(
+        verdict.p_value,
+        verdict.n_independents,
+        verdict.matched_by,
+        verdict.decision,
+        verdict.interval,
+    )
+
+
+def suspect_measurements(
+    cast: Cast,
+    parts: Sequence[Score],
+    config: EvaluationConfig,
+    *,
+    level: float,
+    generator: torch.Generator,
+) -> list[Measurement]:
+    """Returns, for every suspect, what is found of it by itself and among all suspects.
+
+    - ``p_value``: ``n`` is the number of independents, whose smallest is ``1/(n + 1)``
+    - ``p_value_low``, ``p_value_high``: its 95 % interval over draws of the references
+    - ``p_value_holm``: adjusted for the number of suspects, so that the chance of one or more
+      honest ones being called derived is kept to the level
+    - ``decision``: 1 derived, 0 undecided, -1 independent; by itself, at the level
+    - ``matched_by``: 0, 1 or 2 for independents of its architecture and training, of its
+      architecture, or all
+    """
+    combined = combine(parts, cast, fewest=config.fewest)
+    judged = {
+        member.name: judge(
+            parts, cast, model, config, level=level, generator=generator, combined=combined
+        )
+        for model, member in enumerate(cast.members)
+        if member.role == "suspect"
+    }
+    found = {name: one for name, one in judged.items() if one is not None}
+    if not found:
+        return []
+    adjusted = holm([one.p_value for one in found.values()])
+    return [
+        Measurement(name, quantity, value, one.n)
+        for (name, one), p_value in zip(found.items(), adjusted, strict=True)
+        for quantity, value in _numbers(one, p_value.item())
+    ]
+
+
+def honest_groups(cast: Cast) -> dict[str, list[int]]:
+    """Returns positions of the models made without the victim, by what could make them look near.
+
+    Only the last group saw the victim's data.
+    """
+    found: dict[str, list[int]] = {}
+    for model, member in enumerate(cast.members):
+        if member.is_derived or member.role not in ("suspect", "independent"):
+            continue
+        if member.data == "victim":
+            group = "trained on the victim's data"
+        elif member.role == "suspect":
+            group = "honest suspects"
+        elif member.training != "standard":
+            group = "independents, adversarially trained"
+        elif member.recipe != "scratch":
+            group = "independents, made from another model"
+        else:
+            group = "independents, trained from scratch"
+        found.setdefault(group, []).append(model)
+    return dict(sorted(found.items()))
+
+
+def honest_measurements(
+    cast: Cast, parts: Sequence[Score], config: EvaluationConfig, *, level: float
+) -> list[Measurement]:
+    """Returns the share of each group of honest models whose p-value reaches the level.
+
+    Each is judged as if it were a suspect, an independent by the others, in both calibrations:
+    ``false_positive_rate_matched`` and ``false_positive_rate_standardised``. Models whose
+    independents are too few for any p-value to reach the level count as well: nobody is accused
+    there, so that small groups tell only the second rate.
+    """
+    found = []
+    combined = combine(parts, cast, fewest=config.fewest)
+    for calibration in get_args(Calibration):
+        rules = config.model_copy(update={"calibration": calibration})
+        for group, models in honest_groups(cast).items():
+            judged = [
+                judge(parts, cast, model, rules, level=level, combined=combined) for model in models
+            ]
+            p_values = np.array([one.p_value for one in judged if one is not None])
+            if len(p_values):
+                # 1e-9: 1/20 must reach 0.05 whatever the rounding.
+                share = np.mean(p_values <= level + 1e-9).item()
+                quantity = f"{FALSE_POSITIVES}_{calibration}"
+                found.append(Measurement(group, quantity, share, len(p_values)))
+    return found
+
+
+def _with_folds(parts: Sequence[Score], model: int, matched: Sequence[int]) -> float:
+    if len(parts) > 1:
+        independents = np.stack([part.own[matched] for part in parts], axis=1)
+        return combined_p_value([part.own[model].item() for part in parts], independents)
+    (score,) = parts
+    folds = score.folds[matched]
+    # Independents of another label set choose no references: their scores are means over folds.
+    groups = {fold: np.flatnonzero(folds == fold) for fold in np.unique(folds)}
+    suspect = [(score.own if fold < 0 else score.values[fold])[model] for fold in groups]
+    independents = [score.own[np.array(matched)[rows]] for rows in groups.values()]
+    return cross_conformal_p_value(suspect, independents)
+
+
+def _contributions(part: Score) -> np.ndarray:
+    """Contributions ``[M, N]``; a score that is no mean is that of one reference."""
+    return part.values[0][:, None] if part.contributions is None else part.contributions
+
+
+def _numbers(judged: Judged, holms: float) -> Iterator[tuple[str, float]]:
+    yield "p_value", judged.p_value
+    yield "p_value_holm", holms
+    yield "decision", DECISIONS[judged.decision]
+    yield "matched_by", LEVELS.index(judged.matched_by)
+    if judged.interval is not None:
+        yield "p_value_low", judged.interval[0]
+        yield "p_value_high", judged.interval[1]

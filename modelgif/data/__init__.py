@@ -1,0 +1,1 @@
+"""Labelled images: data sets that come along, and folders of one's own."""

@@ -1,0 +1,1 @@
+"""Distances of fields: cells, pairs of models, one pair or all."""

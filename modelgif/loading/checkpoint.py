@@ -1,0 +1,166 @@
+"""Checkpoints: weights as safetensors, and a JSON card of the same name that says what they are.
+
+A card has the keys
+
+- ``architecture``: the address of the network, such as ``torchvision:resnet18?num_classes=10``
+- ``preprocessing``, optional: ``mean``, ``std`` and ``size``, see `modelgif.loading.preprocessing`
+- ``weights_sha256``, ``schema_version`` and ``card_sha256``, set by the writer
+- and any other: recipe, seed, parent, data, accuracy …
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from modelgif.loading.card import SCHEMA_VERSION, CardError, card_text, parse_card
+from modelgif.loading.preprocessing import Preprocessed, checked_preprocessing
+from modelgif.loading.state_dict import CheckpointError, read_state_dict
+from modelgif.storage.atomic import whole_file, write_text
+
+
+def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of a model's weights: names, dtypes, shapes and bytes, sorted by name.
+
+    It depends on the content alone: not on device, memory layout, file format, or preprocessing
+    (a `Preprocessed` model has the hash of its network).
+
+    Args:
+        model: a module, or a state dict.
+
+    Raises:
+        TypeError: for an entry of the state dict that is not a dense tensor.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_state(model).items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        content = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().data)
+    return digest.hexdigest()
+
+
+def write_checkpoint(
+    path: str | Path, model: nn.Module | Mapping[str, Tensor], card: Mapping[str, Any]
+) -> None:
+    """Writes weights to `path`, then their card beside it; the same content gives the same bytes.
+
+    A process killed on the way leaves a checkpoint that is not complete, see `is_complete`. Tensors
+    that share memory are written once per name.
+
+    Args:
+        path: ends in ``.safetensors``.
+        model: a module, or a state dict. The preprocessing of a `Preprocessed` model goes to the
+            card.
+        card: at least the ``architecture``; ``weights_sha256`` and ``schema_version`` in it are
+            replaced.
+
+    Raises:
+        ValueError: for a card that would not be read back, or contradicts the model's
+            preprocessing.
+        TypeError: for an entry of the state dict that is not a dense tensor.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a checkpoint's weights go to a .safetensors file, got {path}.")
+    card = dict(card) | {"schema_version": SCHEMA_VERSION, "weights_sha256": weights_sha256(model)}
+    if isinstance(model, Preprocessed):
+        stated = checked_preprocessing(card.setdefault("preprocessing", model.preprocessing))
+        if stated != model.preprocessing:
+            raise ValueError(
+                f"the card's preprocessing {stated} is not the model's {model.preprocessing}: "
+                "leave it out to record the model's, or write model.network to state another."
+            )
+    try:
+        text = card_text(card)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the card of {path} must be plain finite JSON: {error}") from error
+    # Own memory for each: safetensors refuses tensors that share it.
+    tensors = {
+        name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in sorted(_state(model).items())
+    }
+    with whole_file(path) as part:
+        safetensors.torch.save_file(tensors, part, metadata={"format": "pt"})
+    write_text(_card_path(path), text)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns the weights at `path`, on the CPU, and their card, which vouches for them.
+
+    Raises:
+        CheckpointError: when either is missing or damaged, or the weights are not the card's.
+    """
+    card = read_card(path)
+    state = read_state_dict(path)
+    check_digest(state, card, path)
+    return state, card
+
+
+def check_digest(state: Mapping[str, Tensor], card: Mapping[str, Any], path: str | Path) -> None:
+    """Checks that weights are those that a card vouches for.
+
+    Raises:
+        CheckpointError: when they are not.
+    """
+    found = weights_sha256(state)
+    if found != card["weights_sha256"]:
+        raise CheckpointError(
+            f"the weights in {path} are not those of its card: expected SHA-256 "
+            f"{card['weights_sha256'][:12]}…, got {found[:12]}…. The file was damaged or replaced, "
+            f"or its writer was killed: delete it and {_card_path(path).name}, and make both again."
+        )
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Returns the card of the weights at `path`, without reading these.
+
+    Raises:
+        CheckpointError: when it is missing or is not a card.
+    """
+    card_path = _card_path(path)
+    if not card_path.is_file():
+        other = " (what is there is no ordinary file)" if os.path.lexists(card_path) else ""
+        raise CheckpointError(
+            f"there is no card {card_path}{other}: a checkpoint is complete with one. "
+            "Make the checkpoint again, or, for weights from elsewhere, say what they are: "
+            f"file:{Path(path).name}?architecture=…"
+        )
+    try:
+        return parse_card(card_path)
+    except (CardError, OSError) as error:
+        raise CheckpointError(
+            f"{card_path} is not a sound card; delete it and make the checkpoint again: {error}"
+        ) from error
+
+
+def is_complete(path: str | Path) -> bool:
+    """Returns whether the weights at `path` and their card are both there, sound, and agree."""
+    try:
+        read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _card_path(path: str | Path) -> Path:
+    return Path(path).with_suffix(".json")
+
+
+def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if isinstance(model, Preprocessed):
+        model = model.network
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
+            raise TypeError(
+                f"weights must be dense tensors, but {name!r} is a {type(tensor).__name__}"
+                f"{f' ({tensor.layout}, {tensor.dtype})' if isinstance(tensor, Tensor) else ''}: "
+                "keep anything else in the card or in the architecture."
+            )
+    return {name: tensor.detach() for name, tensor in state.items()}

@@ -1,0 +1,1 @@
+"""The points at which models are described, and how they are chosen."""

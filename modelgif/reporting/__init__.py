@@ -1,0 +1,1 @@
+"""Distances and results as tables, figures and pages."""

@@ -1,0 +1,1 @@
+"""Fields as a few kilobytes, and the search among many of them."""

@@ -1,0 +1,1 @@
+"""Many models described at the same references: into stores, or as a stream."""

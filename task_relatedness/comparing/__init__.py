@@ -1,0 +1,1 @@
+"""Encoders compared at references, by every method."""

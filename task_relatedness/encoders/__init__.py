@@ -1,0 +1,1 @@
+"""The encoders compared: our own, and Taskonomy's."""

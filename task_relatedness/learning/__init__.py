@@ -1,0 +1,1 @@
+"""Networks of the tasks, and how they are trained and scored."""

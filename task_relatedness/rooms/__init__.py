@@ -1,0 +1,1 @@
+"""Rooms that render themselves, with the truth of every task."""

@@ -1,0 +1,1 @@
+"""How distances agree with transfer, and how sure that is."""

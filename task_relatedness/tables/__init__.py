@@ -1,0 +1,1 @@
+"""The testbed's tables, and the published matrices beside them."""
