@@ -13,8 +13,8 @@ from modelgif.fields.gradient_field import gradient_field
 from modelgif.reporting.evidence import evidence
 from modelgif.reporting.figure import distributions, heat_map, similarity_tree
 from modelgif.reporting.report import Report, Section
+from modelgif.storage.versions import versions
 from modelgif.verdict import Verdict
-from modelgif.zoo.extract import versions
 
 # References shown of those where suspect and victim agree most, and of those where least.
 _N_SHOWN = 4

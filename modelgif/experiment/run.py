@@ -23,7 +23,7 @@ from modelgif.experiment.config import (
 from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
 from modelgif.experiment.machine import machine
 from modelgif.storage.atomic import write_text
-from modelgif.zoo.extract import versions
+from modelgif.storage.versions import versions
 
 C = TypeVar("C", bound=Config)
 

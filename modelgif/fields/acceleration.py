@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from modelgif.distances.distance import distance
 from modelgif.fields.batchnorm_folding import fold_batchnorm
-from modelgif.fields.gradient_field import frozen, gradient_field
-from modelgif.fields.model import scores
+from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.model import frozen, scores
 
 Autocast = Literal["bfloat16", "float16"]
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modelgif.fields.gradient_field import frozen
-from modelgif.fields.model import scores
+from modelgif.fields.model import frozen, scores
 
 
 def penultimate_features(model: nn.Module, images: Tensor, *, batch_size: int = 256) -> Tensor:

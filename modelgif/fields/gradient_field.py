@@ -1,8 +1,7 @@
 """Gradient fields: how a model's output grows along the path to each reference."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -10,12 +9,10 @@ from torch import Tensor, nn
 
 from modelgif.fields.batch_size import in_chunks, micro_batch
 from modelgif.fields.channels_last import FastLayout
-from modelgif.fields.model import scores
+from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import gradients_or_error, refuse_quantised, working_precision
 from modelgif.fields.quadrature import Rule, quadrature
 from modelgif.fields.target import Target, resolve_target, selected_sum
-
-Model = nn.Module | Callable[[Tensor], object]
 
 
 def gradient_field(
@@ -221,23 +218,3 @@ def _placed(
     if isinstance(model, nn.Module) and ((device, dtype) != own or enough):
         model = copy.deepcopy(model).to(device, dtype)
     return model, device, dtype
-
-
-@contextmanager
-def frozen(model: Model) -> Iterator[None]:
-    """Puts `model` in evaluation mode, its weights without gradients, and both back afterwards."""
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    training = [module for module in model.modules() if module.training]
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        model.eval()
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True

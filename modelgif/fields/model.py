@@ -1,9 +1,12 @@
-"""The tensor of scores in whatever a model returns."""
+"""What a model is here: a module or a function, its scores, and how it is held still."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Model = nn.Module | Callable[[Tensor], object]
 
 
 def scores(output: object, batch: int) -> Tensor:
@@ -43,3 +46,23 @@ def _only_tensor(output: object) -> Tensor:
         f"({', '.join(map(str, tensors)) or 'none'}) and none of them named 'logits'; "
         "wrap it in a module that returns the scores."
     )
+
+
+@contextmanager
+def frozen(model: Model) -> Iterator[None]:
+    """Puts `model` in evaluation mode, its weights without gradients, and both back afterwards."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    training = [module for module in model.modules() if module.training]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True

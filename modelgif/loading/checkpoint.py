@@ -8,8 +8,6 @@ A card has the keys
 - and any other: recipe, seed, parent, data, accuracy …
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from modelgif.loading.card import SCHEMA_VERSION, CardError, card_text, parse_ca
 from modelgif.loading.preprocessing import Preprocessed, checked_preprocessing
 from modelgif.loading.state_dict import CheckpointError, read_state_dict
 from modelgif.storage.atomic import whole_file, write_text
+from modelgif.storage.digest import dense_tensors, tensors_sha256
 
 
 def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -37,12 +36,7 @@ def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
     Raises:
         TypeError: for an entry of the state dict that is not a dense tensor.
     """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(_state(model).items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        content = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(content.numpy().data)
-    return digest.hexdigest()
+    return tensors_sha256(_state(model))
 
 
 def write_checkpoint(
@@ -155,12 +149,4 @@ def _card_path(path: str | Path) -> Path:
 def _state(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(model, Preprocessed):
         model = model.network
-    state = model.state_dict() if isinstance(model, nn.Module) else model
-    for name, tensor in state.items():
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
-            raise TypeError(
-                f"weights must be dense tensors, but {name!r} is a {type(tensor).__name__}"
-                f"{f' ({tensor.layout}, {tensor.dtype})' if isinstance(tensor, Tensor) else ''}: "
-                "keep anything else in the card or in the architecture."
-            )
-    return {name: tensor.detach() for name, tensor in state.items()}
+    return dense_tensors(model.state_dict() if isinstance(model, nn.Module) else model)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from modelgif.fields.gradient_field import Model, frozen
-from modelgif.fields.model import scores
+from modelgif.fields.model import Model, frozen, scores
 
 # Gives the features ``[N, D]`` of a model at references, as
 # `modelgif.fields.features.penultimate_features` does.

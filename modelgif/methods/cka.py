@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from modelgif.distances.distance import distance
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import centred, gaussian_matrix, linear_matrix
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods import cka
 from modelgif.methods._outputs import Features, at_least, vectors
 from modelgif.methods._similarity import (

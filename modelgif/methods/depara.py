@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
 from modelgif.methods._similarity import cosine_matrix
 from modelgif.methods.attribution import input_gradient

@@ -13,8 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from modelgif.fields.gradient_field import Model, frozen
-from modelgif.fields.model import scores
+from modelgif.fields.model import Model, frozen, scores
 from modelgif.methods import label_agreement
 from modelgif.methods._outputs import class_scores
 

@@ -9,7 +9,7 @@ Schemes, AAAI 2025, for AKH; `modelgif.references.references.misclassified` find
 
 from torch import Tensor
 
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import comparable, outputs
 
 

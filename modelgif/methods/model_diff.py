@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance, distance_per_reference
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
 from modelgif.references.adversarial import pgd
 

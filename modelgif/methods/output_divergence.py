@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import class_scores, comparable
 
 Kind = Literal["jensen_shannon", "kullback_leibler"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import pearson_matrix
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelgif.fields.gradient_field import Model
+from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, class_scores, comparable
 from modelgif.methods._similarity import cosine_matrix
 

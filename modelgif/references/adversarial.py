@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelgif.fields.gradient_field import Model, frozen
-from modelgif.fields.model import scores
+from modelgif.fields.model import Model, frozen, scores
 
 
 def pgd(

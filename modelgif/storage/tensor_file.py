@@ -11,8 +11,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from modelgif.loading.checkpoint import weights_sha256
 from modelgif.storage.atomic import whole_file
+from modelgif.storage.digest import tensors_sha256
 from modelgif.storage.safetensors_header import check_safetensors
 
 
@@ -83,4 +83,4 @@ def read_sealed(
 
 
 def _digest(kind: str, header: str, tensors: Mapping[str, Tensor]) -> str:
-    return hashlib.sha256(f"{kind}\n{header}\n{weights_sha256(tensors)}".encode()).hexdigest()
+    return hashlib.sha256(f"{kind}\n{header}\n{tensors_sha256(tensors)}".encode()).hexdigest()

@@ -1,11 +1,9 @@
 """Extraction: the fields of many models at the same references, as field stores."""
 
 import copy
-import platform
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
 from modelgif.references.references import References
 from modelgif.storage.field_store import FieldHeader, FieldStore, Storage, StoreError
+from modelgif.storage.versions import versions
 from modelgif.zoo.background_writer import Background
 
 ModelSource = str | nn.Module | Callable[[], nn.Module]
@@ -180,13 +179,6 @@ def extract(
                 done.failed[name] = f"{type(error).__name__}: {error}"
             bar.update(count * len(images) - bar.n)
     return done
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that a field depends on."""
-    known = {name: metadata.version(name) for name in ("h5py", "modelgif", "numpy")}
-    # torch's own version tells CPU and CUDA builds apart.
-    return known | {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def _model(source: ModelSource) -> nn.Module:

@@ -13,7 +13,8 @@ from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
 from modelgif.references.references import References
 from modelgif.storage.field_header import FieldHeader
-from modelgif.zoo.extract import ModelSource, baseline_description, versions
+from modelgif.storage.versions import versions
+from modelgif.zoo.extract import ModelSource, baseline_description
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from modelgif.fields.gradient_field import Model, frozen
-from modelgif.fields.model import scores
+from modelgif.fields.model import Model, frozen, scores
 
 
 def feature_attack(

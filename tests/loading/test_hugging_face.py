@@ -14,6 +14,7 @@ from modelgif.loading.checkpoint import weights_sha256
 from modelgif.loading.hugging_face import HuggingFace
 from modelgif.loading.image_processor import measured_preprocessing
 from modelgif.loading.load import load_model
+from modelgif.loading.preprocessing import Preprocessed
 
 
 @pytest.fixture(autouse=True)
@@ -207,9 +208,7 @@ def test_measured_numbers_do_what_the_processor_does(name):
     known_keys = {"do_resize", "do_center_crop"} & set(processor.to_dict())
     options = dict.fromkeys(known_keys, False)
     theirs = processor(random, return_tensors="pt", **options)["pixel_values"]
-    model = gif.loading.Preprocessed(
-        HuggingFace(_Identity(), reversed_channels=reversed_channels), **known
-    )
+    model = Preprocessed(HuggingFace(_Identity(), reversed_channels=reversed_channels), **known)
     ours = model(torch.from_numpy(random).permute(2, 0, 1)[None] / 255)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     assert reversed_channels == (name == "mobilevit")
