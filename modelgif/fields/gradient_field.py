@@ -1,7 +1,6 @@
 """Gradient fields: how a model's output grows along the path to each reference."""
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,17 +8,18 @@ from torch import Tensor, nn
 
 from modelgif.fields.batch_size import in_chunks, micro_batch
 from modelgif.fields.channels_last import FastLayout
+from modelgif.fields.field_settings import AnyTarget, FieldSettings, broadcast_baseline
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import gradients_or_error, refuse_quantised, working_precision
-from modelgif.fields.quadrature import Rule, quadrature
-from modelgif.fields.target import Target, resolve_target, selected_sum
+from modelgif.fields.quadrature import Rule
+from modelgif.fields.target import Target, selected_sum
 
 
 def gradient_field(
     model: Model,
     references: Tensor,
     *,
-    target: str | Tensor | Callable[[Tensor], Tensor] | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -72,35 +72,49 @@ def gradient_field(
     Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023,
     section 3; integrated gradients after Sundararajan et al., ICML 2017.
     """
-    points = quadrature(rule, n_steps)
-    objective = resolve_target(target)
+    settings = FieldSettings(
+        target=target,
+        baseline=baseline,
+        n_steps=n_steps,
+        rule=rule,
+        cumulative=cumulative,
+        scale_by_path=scale_by_path,
+        chunk_size=chunk_size,
+        dtype=dtype,
+    )
+    return field_of(model, references, settings, device=device)
+
+
+def field_of(
+    model: Model,
+    references: Tensor,
+    settings: FieldSettings,
+    *,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Returns `gradient_field` with `settings`, whose labels and baseline are of `references`."""
     if references.ndim < 2 or len(references) == 0:
         raise ValueError(
             f"references must be a non-empty batch [N, *input_shape], got {list(references.shape)}."
         )
-    if objective.n_labels not in (None, len(references)):
-        raise ValueError(
-            f"{objective.n_labels} labels do not fit {len(references)} references: expected one "
-            "label, or one map of labels, per reference."
-        )
+    settings.check_labels(len(references))
     name = getattr(model, "address", "") or getattr(model, "__name__", type(model).__name__)
     refuse_quantised(model, name)
     # Copies and tensors are made outside any inference mode of the caller, or autograd would refuse
     # them.
     with torch.inference_mode(False):
-        model, device, dtype = _placed(model, references, device, dtype)
+        model, device, dtype = _placed(model, references, device, settings.dtype)
         x = references.detach().to(device, dtype)
-        start = broadcast_baseline(baseline, x)
+        start = broadcast_baseline(settings.baseline, x)
         if x.is_inference() or start.is_inference():
             x, start = x.clone(), start.clone()
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}.")
+    objective, n_steps = settings.objective, settings.n_steps
     with torch.inference_mode(False), frozen(model), gradients_or_error(name):
-        chunk_size = micro_batch(model, x) if chunk_size is None else chunk_size
+        chunk_size = micro_batch(model, x) if settings.chunk_size is None else settings.chunk_size
         positions = _frozen_positions(model, x, objective, chunk_size)
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
-        nodes = points.nodes.to(x)
+        nodes = settings.points.nodes.to(x)
 
         def describe(layout: FastLayout, first: int, stop: int) -> None:
             point = torch.arange(first, stop, device=x.device)
@@ -120,8 +134,9 @@ def gradient_field(
 
         with FastLayout(model, x) as layout:
             in_chunks(len(gradients), chunk_size, partial(describe, layout))
-        weights = points.partial if cumulative else points.weights.diag()
-        _integrate(field, weights, x - start if scale_by_path else None)
+        points = settings.points
+        weights = points.partial if settings.cumulative else points.weights.diag()
+        _integrate(field, weights, x - start if settings.scale_by_path else None)
     return field
 
 
@@ -174,26 +189,6 @@ def _frozen_positions(model: Model, x: Tensor, objective: Target, chunk_size: in
     with torch.no_grad():
         in_chunks(len(x), chunk_size, describe)
     return torch.cat(chosen)
-
-
-def broadcast_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Returns the start of each reference's path as a view ``[N, *input_shape]``, like `x`.
-
-    Raises:
-        ValueError: for a tensor that fits neither one reference nor all of them.
-    """
-    if not isinstance(baseline, Tensor):
-        return x.new_tensor(baseline).broadcast_to(x.shape)
-    # [W] or [H, W] would broadcast, too, but hardly as meant.
-    if baseline.ndim in (x.ndim - 1, x.ndim):
-        try:
-            return baseline.detach().to(x).broadcast_to(x.shape)
-        except RuntimeError:
-            pass
-    raise ValueError(
-        f"a baseline of shape {list(baseline.shape)} fits neither one reference "
-        f"{list(x.shape[1:])} nor all of them {list(x.shape)}."
-    )
 
 
 def _placed(

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance, distance_per_reference
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
+from modelgif.fields.field_settings import broadcast_baseline
+from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model
 from modelgif.fields.target import resolve_target
 from modelgif.methods._outputs import comparable, finite

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
-from modelgif.fields.gradient_field import broadcast_baseline
+from modelgif.fields.field_settings import broadcast_baseline
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import answers, finite, one_a_class
 from modelgif.methods._segments import check_segments, grid

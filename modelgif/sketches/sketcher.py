@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.cells import check_finite, normalise_cells
+from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target
 from modelgif.references.references import References
 from modelgif.sketches.cosine_estimate import PRECISIONS, Precision, pack_signs
 from modelgif.sketches.random_projection import RandomProjection
 from modelgif.sketches.sketch import Sketch, SketchError
 from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore
-from modelgif.zoo.recipe import Describer, make_model, with_ids
+from modelgif.zoo.recipe import Recipe, make_model, with_ids
 
 # 20 KiB of them.
 SIGNS = 163_840
@@ -98,7 +98,7 @@ def sketch_model(
     model: nn.Module | str,
     references: References | Tensor,
     *,
-    target: str | Tensor | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -138,8 +138,7 @@ def sketch_model(
         ValueError: for what does not fit the references, a block below 1, or a field that is not
             finite, naming model and reference.
     """
-    describer = Describer(
-        with_ids(references),
+    settings = FieldSettings(
         target=target,
         baseline=baseline,
         n_steps=n_steps,
@@ -147,24 +146,24 @@ def sketch_model(
         cumulative=cumulative,
         scale_by_path=scale_by_path,
         chunk_size=chunk_size,
-        device=device,
         dtype=dtype,
     )
-    block = describer.block(_BLOCK_NUMBERS) if block is None else block
+    recipe = Recipe(with_ids(references), settings, device)
+    block = recipe.block(_BLOCK_NUMBERS) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1 reference, got {block}.")
     network = make_model(model)
     label = str(name or getattr(network, "address", "") or type(network).__name__)
     sketcher = Sketcher(size, seed=seed, precision=precision, name=label, device=device)
-    ids = describer.references.ids
+    ids = recipe.references.ids
     for first in range(0, len(ids), block):
         rows = slice(first, first + block)
         try:
-            sketcher.add(describer.field(network, rows), ids[rows])
+            sketcher.add(recipe.field(network, rows), ids[rows])
         except Exception as error:
             error.add_note(f"while the model {label!r} was described")
             raise
-    return sketcher.finish(describer.header(label, network))
+    return sketcher.finish(recipe.header(label, network))
 
 
 def sketch_store(

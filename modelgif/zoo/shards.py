@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from modelgif.fields.gradient_field import broadcast_baseline
-from modelgif.fields.target import resolve_target
+from modelgif.fields.field_settings import FieldSettings
 from modelgif.references.references import References
 from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore, StoreError
-from modelgif.zoo.extract import ModelSource, baseline_description, extract
+from modelgif.zoo.extract import extract
+from modelgif.zoo.recipe import ModelSource
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,13 @@ def extract_piece(
         RuntimeError: when the field cannot be computed, with the reason.
     """
     rows = slice(piece.first, piece.stop)
-    # One number, or one input, is the same for every piece; one start for each reference is not.
-    starts = broadcast_baseline(baseline, references.images)
-    each = isinstance(baseline, Tensor) and baseline.ndim == references.images.ndim
+    here = FieldSettings(target=target, baseline=baseline).at(references.images, rows)
     done = extract(
         {piece.name: source},
         References(references.images[rows], references.ids[rows]),
         Path(folder) / "pieces",
-        target=target[rows] if isinstance(target, Tensor) else target,
-        baseline=starts[rows] if each else baseline,
+        target=here.target,
+        baseline=here.baseline,
         progress=False,
         **options,
     )
@@ -119,10 +117,11 @@ def join_pieces(
     grouped: dict[str, list[Piece]] = {}
     for piece in pieces:
         grouped.setdefault(piece.model, []).append(piece)
+    recorded = FieldSettings(target=target, baseline=baseline).record()
     whole = {
         "references_sha256": references.sha256(),
-        "target": resolve_target(target).name,
-        "baseline": baseline_description(baseline),
+        "target": recorded["target"],
+        "baseline": recorded["baseline"],
     }
     return {
         model: _join(model, parts, references, Path(folder), whole)

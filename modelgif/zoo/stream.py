@@ -11,11 +11,10 @@ from tqdm import tqdm
 
 from modelgif.distances.cells import KINDS, Kind, channel_mean, distances_of_cells, finite_cells
 from modelgif.distances.pairs import PairSums, warn_of_zero_cells
+from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target
 from modelgif.references.references import References
-from modelgif.zoo.extract import ModelSource
-from modelgif.zoo.recipe import Describer, make_model, with_ids
+from modelgif.zoo.recipe import ModelSource, Recipe, make_model, with_ids
 from modelgif.zoo.stream_checkpoint import StreamCheckpoint
 
 # Numbers of the fields of all models that are in memory at once: 256 MiB of float32.
@@ -48,7 +47,7 @@ def stream_distances(
     models: Mapping[str, ModelSource],
     references: References | Tensor,
     *,
-    target: str | Tensor | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -117,8 +116,7 @@ def stream_distances(
         raise ValueError(f"against must be one of the models {', '.join(names)}, got {against!r}.")
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-    describer = Describer(
-        with_ids(references),
+    settings = FieldSettings(
         target=target,
         baseline=baseline,
         n_steps=n_steps,
@@ -126,11 +124,11 @@ def stream_distances(
         cumulative=cumulative,
         scale_by_path=scale_by_path,
         chunk_size=chunk_size,
-        device=device,
         dtype=dtype,
     )
-    count = describer.shape[0]
-    block = describer.block(_BLOCK_NUMBERS, len(names)) if block is None else block
+    recipe = Recipe(with_ids(references), settings, device)
+    count = recipe.shape[0]
+    block = recipe.block(_BLOCK_NUMBERS, len(names)) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1 reference, got {block}.")
     zoo = _Zoo(models, keep=keep_models)
@@ -138,9 +136,9 @@ def stream_distances(
     kept: dict[str, list[Tensor]] = {"per_reference": [], "pairs": []}
     saved = None
     if checkpoint is not None:
-        settings: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "names": names,
-            "models": {name: asdict(describer.header(name, zoo[name])) for name in names},
+            "models": {name: asdict(recipe.header(name, zoo[name])) for name in names},
             "kind": kind,
             "against": against,
             "keep_pairs": keep_pairs,
@@ -151,8 +149,8 @@ def stream_distances(
             "device": torch.device(device).type,
         }
         if average_channels:
-            settings["average_channels"] = True
-        saved = StreamCheckpoint(checkpoint, settings)
+            asked["average_channels"] = True
+        saved = StreamCheckpoint(checkpoint, asked)
         saved.restore(sums, kept)
     done = sums.n_references
     with tqdm(total=count * len(names), unit="reference", disable=not progress) as bar:
@@ -162,7 +160,7 @@ def stream_distances(
             fields = []
             for name in names:
                 bar.set_description(name)
-                field = _field(describer, zoo, name, rows)
+                field = _field(recipe, zoo, name, rows)
                 fields.append(channel_mean(field) if average_channels else field)
                 bar.update(len(fields[-1]))
             if against is not None:
@@ -198,9 +196,9 @@ class _Zoo:
         return model
 
 
-def _field(describer: Describer, zoo: _Zoo, name: str, rows: slice) -> Tensor:
+def _field(recipe: Recipe, zoo: _Zoo, name: str, rows: slice) -> Tensor:
     try:
-        return describer.field(zoo[name], rows)
+        return recipe.field(zoo[name], rows)
     except Exception as error:
         error.add_note(f"while the model {name!r} was described")
         raise

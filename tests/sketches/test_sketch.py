@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.distance import pairwise_distances
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.gradient_field import field_of, gradient_field
 from modelgif.references.references import References
 from modelgif.sketches.cosine_estimate import (
     count_differing,
@@ -291,13 +291,13 @@ def test_only_a_block_of_the_field_is_in_memory(
 ) -> None:
     alive, largest = weakref.WeakSet(), [0]
 
-    def counted(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
-        field = gradient_field(model, images, **options)
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **options: Any) -> Tensor:
+        field = field_of(model, images, *settings, **options)
         alive.add(field)
         largest[0] = max(largest[0], sum(len(tensor) for tensor in alive))
         return field
 
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     sketch(1, references, block=2)
     # The one being sketched is let go when the next one is there.
     assert largest[0] <= 4

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.distance import ZeroCellWarning, distance_per_reference, pairwise_distances
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.gradient_field import field_of, gradient_field
 from modelgif.references.references import References
 from modelgif.storage.field_store import FieldStore
 from modelgif.zoo.extract import extract
@@ -174,14 +174,14 @@ def test_memory_holds_one_block_whatever_the_number_of_references(
     alive = weakref.WeakSet()
     largest, asked = [0], []
 
-    def counted(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
-        field = gradient_field(model, images, **options)
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **options: Any) -> Tensor:
+        field = field_of(model, images, *settings, **options)
         alive.add(field)
         asked.append(len(images))
         largest[0] = max(largest[0], sum(len(tensor) for tensor in alive))
         return field
 
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     expected = run(zoo, references, block=2).matrix
     assert asked == [2] * 12 + [1] * 4
     assert largest == [2 * 4]
@@ -240,12 +240,12 @@ def test_a_killed_run_continues_to_the_same_bits(
     whole = run(zoo, references, **(options | {"checkpoint": tmp_path / "whole"}))
     calls = []
 
-    def counted(model: nn.Module, images: Tensor, **extra: Any) -> Tensor:
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **extra: Any) -> Tensor:
         # The third of four models of the block.
         if when == "in a model" and len(calls) == 4 * blocks_done + 2:
             raise Killed
         calls.append(len(images))
-        return gradient_field(model, images, **extra)
+        return field_of(model, images, *settings, **extra)
 
     replace, renames = Path.replace, []
 
@@ -256,7 +256,7 @@ def test_a_killed_run_continues_to_the_same_bits(
         return replace(self, goal)
 
     with monkeypatch.context() as patch:
-        patch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+        patch.setattr("modelgif.zoo.recipe.field_of", counted)
         patch.setattr(Path, "replace", dying)
         if blocks_done < 4:
             with pytest.raises(Killed):
@@ -264,7 +264,7 @@ def test_a_killed_run_continues_to_the_same_bits(
         else:
             run(zoo, references, **options)
     calls.clear()
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     when = "afterwards"
     assert same(run(zoo, references, **options), whole)
     assert sum(calls) == 4 * (N - min(N, 2 * blocks_done))
