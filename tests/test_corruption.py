@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelgif.loading.card import CardError, parse_card
+from modelgif.loading.card import parse_card
 from modelgif.loading.checkpoint import read_card
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import CardError, CheckpointError
 from tests.support.corruption import KINDS, Kind, flips
 
 

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from modelgif.loading.address import parse_architecture
+from modelgif.loading.errors import CardError
 from modelgif.loading.preprocessing import checked_preprocessing
 
 SCHEMA_VERSION = 1
 DIGEST_KEY = "card_sha256"
 # Whatever a recipe needs; a reader must not be made to read gigabytes.
 LARGEST_CARD = 2**20
-
-
-class CardError(ValueError):
-    """A card that is damaged or makes no sense."""
 
 
 def card_text(card: Mapping[str, Any]) -> str:

@@ -17,9 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from modelgif.loading.card import SCHEMA_VERSION, CardError, card_text, parse_card
+from modelgif.loading.card import SCHEMA_VERSION, card_text, parse_card
+from modelgif.loading.errors import CardError, CheckpointError
 from modelgif.loading.preprocessing import Preprocessed, checked_preprocessing
-from modelgif.loading.state_dict import CheckpointError, read_state_dict
+from modelgif.loading.state_dict import read_state_dict
 from modelgif.storage.atomic import whole_file, write_text
 from modelgif.storage.digest import dense_tensors, tensors_sha256
 

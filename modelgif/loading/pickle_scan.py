@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import torch
 
+from modelgif.loading.errors import PlainPickleError
+
 # As many as the states of some 30,000 tensors take; torch's reader is as slow.
 _MOST_OPCODES = 1_000_000
 _REBUILT = {
@@ -33,10 +35,6 @@ _MAPPINGS = {"collections.OrderedDict", "collections.Counter"}
 _CLASSES = {"torch.Tensor", "torch.nn.parameter.Parameter"}
 _REST = {"builtins.set", "_codecs.encode", "torch._tensor._rebuild_from_type_v2"}
 _STORAGE = re.compile(r"torch\.(storage\.)?\w*Storage")
-
-
-class PlainPickleError(ValueError):
-    """A pickle that is damaged, or would do more than rebuild tensors and plain values."""
 
 
 @dataclass(frozen=True)

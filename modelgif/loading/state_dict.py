@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from modelgif.loading.address import did_you_mean
-from modelgif.loading.pickle_scan import PlainPickleError
+from modelgif.loading.errors import CheckpointError, PlainPickleError
 from modelgif.loading.torch_file import read_pickled
 from modelgif.storage.safetensors_header import SafetensorsError, check_safetensors
 
@@ -24,10 +24,6 @@ _SHOWN = 3
 _LONG = 200
 # Tied weights are one tensor under several names; a view of one number can claim any size.
 _MOST_TIES = 16
-
-
-class CheckpointError(ValueError):
-    """Weights or a card that are missing, damaged, refused, or do not fit the network."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ from typing import IO, Any
 
 import torch
 
-from modelgif.loading.pickle_scan import PlainPickleError, outline
+from modelgif.loading.errors import PlainPickleError
+from modelgif.loading.pickle_scan import outline
 
 # The first pickle of a file in the format before torch 1.6.
 _MAGIC = 0x1950A86A20F9469CFC6C

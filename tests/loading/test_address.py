@@ -64,7 +64,7 @@ def test_trained_weights_are_asked_for(text, expected):
     [
         ("resnet18", "form scheme:name.*got 'resnet18'.*torchvision:resnet18"),
         ("torchvision:", "form scheme:name"),
-        ("torchvison:resnet18", "unknown scheme 'torchvison'.*file, python.*mean torchvision?"),
+        ("torchvison:resnet18", "unknown scheme 'torchvison'.*file, hf.*mean torchvision?"),
         ("timm:x?", "key=value&key=value, each key once; got ''"),
         ("timm:x?a", "each key once; got 'a'"),
         ("timm:x?=1", "each key once; got '=1'"),
@@ -77,7 +77,7 @@ def test_malformed_addresses_are_refused(text, message):
 
 
 def test_numbers_in_the_query_must_be_numbers():
-    with pytest.raises(ValueError, match=r"numbers with commas between.*got mean=0.5;0.5"):
+    with pytest.raises(ValueError, match=r"numbers separated by commas.*got mean=0.5;0.5"):
         parse_address("timm:x?mean=0.5;0.5").preprocessing()
     with pytest.raises(ValueError, match=r"got size=8.5"):
         parse_address("timm:x?size=8.5").preprocessing()
@@ -89,10 +89,10 @@ def test_numbers_in_the_query_must_be_numbers():
     ("text", "message"),
     [
         (None, "must be an address such as .*, got None"),
-        ("file:../../secret.safetensors", "must begin with torchvision:, timm: or python:"),
-        ("hub:owner/repository:entry", "must begin with torchvision:, timm: or python:"),
-        ("export:model.pt2", "must begin with torchvision:, timm: or python:"),
-        ("hf:owner/model", "must begin with torchvision:, timm: or python:"),
+        ("file:../../secret.safetensors", "must begin with python:, timm: or torchvision:"),
+        ("hub:owner/repository:entry", "must begin with python:, timm: or torchvision:"),
+        ("export:model.pt2", "must begin with python:, timm: or torchvision:"),
+        ("hf:owner/model", "must begin with python:, timm: or torchvision:"),
         ("torchvision:resnet18?weights=DEFAULT", "asks for trained weights.*leave out weights="),
         ("timm:resnet18?pretrained=true", "leave out pretrained="),
         ("timm:resnet18?mean=0.5&std=1", "must not say mean, std or size"),

@@ -8,13 +8,13 @@ from torch import nn
 
 from modelgif.loading import checkpoint
 from modelgif.loading.checkpoint import (
-    CheckpointError,
     is_complete,
     read_card,
     read_checkpoint,
     weights_sha256,
     write_checkpoint,
 )
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.preprocessing import Preprocessed
 
 CARD = {"architecture": "python:package.nets:small?width=4", "recipe": "scratch", "accuracy": 0.5}
@@ -135,7 +135,7 @@ def test_what_is_not_a_dense_tensor_is_refused(path, model, message):
     ("card", "message"),
     [
         ({}, "architecture must be an address such as .*got None"),
-        ({"architecture": "file:/etc/secret.pt"}, "must begin with torchvision:, timm: or python:"),
+        ({"architecture": "file:/etc/secret.pt"}, "must begin with python:, timm: or torchvision:"),
         ({"architecture": "torchvision:resnet18?weights=DEFAULT"}, "leave out weights="),
         (CARD | {"preprocessing": {"mean": 1}}, "given together"),
         (CARD | {"accuracy": float("nan")}, "plain finite JSON"),
@@ -207,7 +207,7 @@ def test_missing_and_cut_files_are_refused(network, path):
             "version 1, got 2",
         ),
         (lambda text: text.replace("weights_sha256", "sha"), "64 hexadecimal digits, got None"),
-        (lambda text: text.replace("python:", "file:"), "must begin with torchvision:"),
+        (lambda text: text.replace("python:", "file:"), "must begin with python:"),
         (lambda text: text.replace("{", '{"preprocessing": [],', 1), "must map mean, std and size"),
     ],
 )

@@ -11,10 +11,10 @@ from torch import nn
 
 import modelgif as gif
 from modelgif.loading.checkpoint import weights_sha256
-from modelgif.loading.hugging_face import HuggingFace
 from modelgif.loading.image_processor import measured_preprocessing
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.schemes.hf import HuggingFace
 
 
 @pytest.fixture(autouse=True)

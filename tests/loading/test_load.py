@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from modelgif.experiment.networks import network_address
-from modelgif.loading.checkpoint import CheckpointError, weights_sha256, write_checkpoint
+from modelgif.loading.checkpoint import weights_sha256, write_checkpoint
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
 
@@ -84,7 +85,7 @@ def test_weights_without_a_card_need_their_architecture(path, suffix):
     assert found.preprocessing == {"mean": [0.5], "std": [2.0]}
     path.with_suffix(".json").write_text("{}")
     with pytest.raises(
-        ValueError, match=r"victim\.json says already what .* leave out architecture="
+        ValueError, match=r"victim\.json already says what .* leave out architecture="
     ):
         load_model(address)
 
@@ -165,7 +166,7 @@ def test_a_function_typed_here_is_called(factory):
         ("python:my_networks:number", TypeError, r"must return a torch\.nn\.Module, got int"),
         ("python:my_networks:linear?m=1", TypeError, "unexpected keyword argument 'm'"),
         ("file:x.pt?architecure=timm:x", ValueError, "got 'architecure'.*mean architecture?"),
-        ("file:x.pt?architecture=file:y.pt", ValueError, "must begin with torchvision:"),
+        ("file:x.pt?architecture=file:y.pt", ValueError, "must begin with python:"),
         ("file:none.safetensors", CheckpointError, "no card none.json"),
         ("files:x.pt", ValueError, "unknown scheme 'files'.*Did you mean file?"),
     ],
@@ -210,5 +211,5 @@ def test_a_card_names_no_other_file(path):
     card = path.with_suffix(".json")
     content = json.loads(card.read_text())
     card.write_text(json.dumps(content | {"architecture": "file:../other.safetensors"}))
-    with pytest.raises(CheckpointError, match="must begin with torchvision:, timm: or python:"):
+    with pytest.raises(CheckpointError, match="must begin with python:, timm: or torchvision:"):
         load_model(f"file:{path}")

@@ -10,6 +10,7 @@ import torch
 
 from modelgif.experiment.networks import convnet, network_address
 from modelgif.loading.checkpoint import write_checkpoint
+from modelgif.loading.schemes import all_schemes
 from tests.support.hostile_kind import Hostile, Maker
 
 HONEST = network_address("convnet", 1, 10)
@@ -39,10 +40,7 @@ def hostile_cards() -> Iterator[Hostile]:
             "python:modelgif.experiment.networks.os:mkdir?path={mark}",
             "cannot be imported",
         ),
-        ("other_file", "file:../../other.safetensors", "must begin with torchvision:"),
-        ("other_archive", "export:../other.pt2", "must begin with torchvision:"),
-        ("repository", "hub:evil/repository:entry", "must begin with torchvision:"),
-        ("folder", "hf:evil/model", "must begin with torchvision:"),
+        *referring_cards(),
         ("fetching", f"{BACKBONE}?network=torchvision:fasterrcnn_resnet50_fpn", "network must be"),
         ("giant_backbone", f"{BACKBONE}?network=torchvision:vit_h_14", "more than .* parts or"),
         ("wide_backbone", f"{BACKBONE}?network=convnet&width=100000", "larger than anything"),
@@ -87,6 +85,20 @@ def hostile_cards() -> Iterator[Hostile]:
         (changed_card, "digest it states"),
     ]:
         yield Hostile(f"card_{make.__name__}", "model", says, make)
+
+
+def referring_cards() -> Iterator[tuple[str, str, str]]:
+    """Cards that name what is not a bare architecture, of every scheme: other files, other code."""
+    names = {
+        "file": ("other_file", "file:../../other.safetensors"),
+        "export": ("other_archive", "export:../other.pt2"),
+        "hub": ("repository", "hub:evil/repository:entry"),
+        "hf": ("folder", "hf:evil/model"),
+    }
+    for scheme in all_schemes():
+        if not scheme.is_architecture:
+            name, address = names.get(scheme.name, (f"scheme_{scheme.name}", scheme.example))
+            yield name, address, "the architecture must begin with"
 
 
 def checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -1,6 +1,7 @@
-"""Image classifiers and backbones of transformers, from a local folder or the Hugging Face hub."""
+"""``hf:OWNER/NAME`` or ``hf:FOLDER``: image classifiers and backbones of transformers."""
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 
 from modelgif.loading.address import PREPROCESSING_KEYS, Address, did_you_mean
 from modelgif.loading.image_processor import measured_preprocessing
-from modelgif.loading.torchvision_timm import Built, library
+from modelgif.loading.library import import_library
+from modelgif.loading.scheme import Built, Scheme
 
 _KEYS = ("head", "out_features", "revision")
 _HEADS = ("classifier", "backbone")
@@ -37,7 +39,7 @@ class HuggingFace(nn.Module):
         return output.logits if "logits" in output else output.feature_maps[0]
 
 
-def build_hugging_face(address: Address, *, download: bool) -> Built:
+def build_hugging_face(address: Address, *, download: bool, trust: Collection[str] = ()) -> Built:
     """Returns the trained model in a folder or repository, and its image processor's numbers.
 
     Only safetensors and JSON are read; code in a repository is neither fetched nor run. In the
@@ -47,6 +49,7 @@ def build_hugging_face(address: Address, *, download: bool) -> Built:
     Args:
         address: its name a folder, or else a repository ``owner/name``.
         download: whether a repository may be fetched when it is not in the local cache.
+        trust: not needed.
 
     Raises:
         ImportError: when transformers is not installed.
@@ -55,7 +58,7 @@ def build_hugging_face(address: Address, *, download: bool) -> Built:
             ``std`` and ``size`` do not take its place.
         FileNotFoundError: when folder, repository or weights are not there.
     """
-    transformers = library("transformers", "hf", "hf")
+    transformers = import_library(address)
     for key in address.arguments():
         if key not in _KEYS:
             raise ValueError(
@@ -153,3 +156,13 @@ def _model(transformers: Any, address: Address, folder: str, config: Any) -> nn.
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+SCHEME = Scheme(
+    name="hf",
+    example="hf:microsoft/resnet-18",
+    summary="a Hugging Face image classifier or backbone, from the hub or a folder",
+    build=build_hugging_face,
+    library="transformers",
+    extra="hf",
+)
