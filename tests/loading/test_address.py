@@ -1,8 +1,16 @@
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from modelgif.loading.address import did_you_mean, literal, parse_address, parse_architecture
+from modelgif.loading.address import (
+    as_address,
+    did_you_mean,
+    literal,
+    parse_address,
+    parse_architecture,
+    with_query,
+)
 
 
 def test_an_address_is_taken_apart():
@@ -106,3 +114,74 @@ def test_an_architecture_brings_no_weights_and_no_preprocessing(text, message):
 def test_near_misses():
     assert did_you_mean("resnt18", ["resnet18", "vgg11"]) == " Did you mean resnet18?"
     assert did_you_mean("zzz", ["resnet18"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "address"),
+    [
+        ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+        ("file:x.pt", "file:x.pt"),
+        ("zoo/x.pt", "file:zoo/x.pt"),
+        ("~/x.pt?mean=0.5&std=1", "file:~/x.pt?mean=0.5&std=1"),
+        ("C:/zoo/x.pt", "file:C:/zoo/x.pt"),
+        (Path("zoo") / "x.pt", "file:zoo/x.pt"),
+        (Path("folder"), "file:folder"),
+        # Not a path: told as an unknown scheme, or as no address at all.
+        ("tim:resnet18.a1_in1k", "tim:resnet18.a1_in1k"),
+        ("files:x.pt", "files:x.pt"),
+        ("resnet18", "resnet18"),
+    ],
+)
+def test_paths_become_addresses_of_files(model, address):
+    assert as_address(model) == address
+
+
+def test_a_file_whose_name_looks_like_a_scheme_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run:3.pt").touch()
+    assert as_address("run:3.pt") == "file:run:3.pt"
+
+
+def test_a_path_object_holds_no_query():
+    with pytest.raises(ValueError, match=r"must not contain a question mark.*'a\?b.pt'.*rename"):
+        as_address(Path("a?b.pt"))
+
+
+VALUES = {
+    "n": 10,
+    "x": -0.5,
+    "tiny": 1e-300,
+    "on": True,
+    "nothing": None,
+    "pair": (1, 2.5),
+    "act": "relu",
+    "digits": "10",
+    "word": "true",
+    "odd": "a&b=c?d %41+é",
+    "empty": "",
+    "nested": [{"a": (1,)}, "b"],
+}
+
+
+def test_values_survive_an_address():
+    found = parse_address(with_query("python:a:f?first=1", VALUES)).arguments()
+    assert found == {"first": 1} | VALUES
+    assert {k: type(v) for k, v in found.items()} == {"first": int} | {
+        k: type(v) for k, v in VALUES.items()
+    }
+    assert with_query("python:a:f", {}) == "python:a:f"
+    numbers = parse_address(with_query("timm:x", {"mean": [0.5, 0.25], "std": 2, "size": (8, 9)}))
+    assert numbers.preprocessing() == {"mean": [0.5, 0.25], "std": [2.0], "size": [8, 9]}
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), float("inf"), print])
+def test_values_without_a_spelling_are_refused(value):
+    with pytest.raises(TypeError, match=r"must be a number, a string, .*got v="):
+        with_query("python:a:f", {"v": value})
+
+
+def test_a_key_is_given_once():
+    with pytest.raises(
+        ValueError, match=r"n is given twice, as an argument and in python:a:f\?n=1"
+    ):
+        with_query("python:a:f?n=1", {"n": 1})
