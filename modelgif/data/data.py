@@ -46,7 +46,7 @@ def load_data(
 
     Args:
         name: one of the above.
-        root: folder of the files; for the first two None.
+        root: folder of the files; None for ``digits`` and ``photos``.
         download: whether to fetch the missing files of Fashion-MNIST or CIFAR into `root`.
         size: pixels per side to resize to, by bilinear interpolation with antialiasing; by default
             the data set's own. ``folder`` needs it.
@@ -137,7 +137,7 @@ def load_cifar(kind: type[CIFAR10], root: Path | None, download: bool) -> _Split
 
     Raises:
         ValueError: without `root`.
-        FileNotFoundError: when `root` has no sound copy and nothing may be downloaded.
+        FileNotFoundError: when `root` has no valid copy and nothing may be downloaded.
     """
     if root is None:
         raise ValueError(f"give root, the folder that holds or is to hold {kind.base_folder}.")
@@ -148,7 +148,7 @@ def load_cifar(kind: type[CIFAR10], root: Path | None, download: bool) -> _Split
         if download:
             raise
         raise FileNotFoundError(
-            f"{root} holds no whole {kind.base_folder}: put the extracted folder there, or give "
+            f"{root} has no complete {kind.base_folder}: put the extracted folder there, or give "
             "download: true."
         ) from error
     return (

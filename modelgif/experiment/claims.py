@@ -1,4 +1,4 @@
-"""Work that several processes share through a folder, whatever becomes of each of them."""
+"""Work that several processes share through a folder, even if some of them die."""
 
 import fcntl
 import hashlib
@@ -19,11 +19,12 @@ _WAIT, _LONGER, _LONGEST_WAIT = 0.01, 1.25, 0.5
 class Claims:
     """Who does what, as locked files in a folder; a lock goes with its process.
 
-    Each worker goes through all items, from another place on, and does those that nobody has begun.
-    At the end it waits for what others hold, and takes over what they let go without having done
+    Each worker goes through all items, starting at a different one, and does those that no other
+    worker has begun.
+    At the end it waits for what others hold, and takes over what they release without having done
     it. So all items are done when it is through, however many workers there were and died. What is
-    done is marked, and a mark counts if it is newer than these claims: an item that is asked for
-    although an older mark is there has been deleted since.
+    done is marked, and a mark counts if it is newer than these claims: if an item is asked for
+    although it has an older mark, its result has been deleted since.
 
     Args:
         folder: seen by all workers, on a file system with locks (`flock`).
@@ -68,7 +69,7 @@ class Claims:
                     each()
                 else:
                     held.append(item)
-            # If something was done, there may be more that nobody holds by now.
+            # If something was done, there may be more that no worker holds by now.
             if len(held) == len(left):
                 time.sleep(wait)
                 wait = min(wait * _LONGER, _LONGEST_WAIT)

@@ -24,7 +24,7 @@ class Record:
         subject: what was measured, such as a model, a group of models or a data set.
         quantity: what the number is, such as `auc` or `tpr_at_5_percent_fpr`.
         value: the number itself, always finite.
-        n: the number of observations behind `value`, or None when the notion does not apply.
+        n: the number of observations behind `value`, or None when that does not apply.
         spread: half the width of the 95 % interval of `value`, or None when none was estimated.
         seed: the seed of the run.
         commit: the commit of the code that measured it.
@@ -79,9 +79,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> No
     frame = _frame(records).sort_values(_IDENTITY, ignore_index=True)
     if (repeated := frame.duplicated(_IDENTITY)).any():
         label = "/".join(str(cell) for cell in frame.loc[repeated, _IDENTITY].iloc[0])
-        raise ValueError(
-            f"Each record must be told apart by {', '.join(_IDENTITY)}; {label} comes twice."
-        )
+        raise ValueError(f"Records must differ in {', '.join(_IDENTITY)}; {label} appears twice.")
     write_sealed_csv(path, frame)
 
 

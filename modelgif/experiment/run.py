@@ -1,4 +1,4 @@
-"""Run folders: one folder a configuration, filled stage by stage."""
+"""Run folders: one folder per configuration, filled stage by stage."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ class Run(Generic[C]):
         testbed: name of the testbed's package.
         name: name of the configuration's file, without its ending.
         config: the resolved configuration.
-        folder: ``ROOT/<testbed>/<name>-<hash>``, so that other settings are another folder.
+        folder: ``ROOT/<testbed>/<name>-<hash>``, so that other settings have another folder.
     """
 
     testbed: str
@@ -50,7 +50,7 @@ class Run(Generic[C]):
         return self.folder.name
 
     def conditions(self) -> dict[str, Any]:
-        """Returns what ``run.json`` says: commit, versions, machine, seconds a stage."""
+        """Returns what ``run.json`` says: commit, versions, machine, seconds per stage."""
         path = self.folder / "run.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
 

@@ -181,7 +181,7 @@ def as_address(model: str | os.PathLike[str]) -> str:
             )
         return f"file:{path}"
     path = model.partition("?")[0]
-    # One letter may be the drive of a path; a misspelt scheme is told as such by parse_address.
+    # One letter may be the drive of a path; a misspelt scheme is reported by parse_address.
     scheme = re.match(r"([A-Za-z]\w+):", path)
     if scheme and (scheme[1] in scheme_names() or not os.path.lexists(path)):
         return model

@@ -1,8 +1,8 @@
-"""Architectures tried without memory, before a file's word for them is taken.
+"""Architectures built without memory, before a file is trusted about them.
 
-A card may name any size: ``convnet?width=100000`` is a function of a trusted module, and an honest
-attempt to build it ends the process. So the network is first built on torch's meta device, where
-weights have shapes and no numbers, counted while it grows, and compared with the file.
+A card may name any size: ``convnet?width=100000`` is a function of a trusted module, and building
+it would exhaust the memory. So the network is first built on torch's meta device, where weights
+have shapes and no numbers, counted while it grows, and compared with the file.
 """
 
 import threading
@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 from modelgif.loading.address import Address
 from modelgif.loading.errors import ArchitectureError
 
-# Above any honest number of an architecture that is not also an extent of one of its weights.
+# Above any plausible argument of an architecture that is not the extent of one of its weights.
 _LARGE = 10_000
 # Parts that are built and replaced (a head, say), and layers without weights.
 _SPARE_PARTS, _PARTS_A_WEIGHT = 1_000, 50
@@ -29,7 +29,7 @@ _SPARE_BYTES, _BYTES_A_BYTE = 2**28, 4
 
 
 def check_arguments(architecture: Address, state: Mapping[str, Tensor]) -> None:
-    """Checks that no number in the address is larger than the weights explain, and no device is.
+    """Checks that no number in the address is larger than the weights explain, nor a device set.
 
     Raises:
         ArchitectureError: naming the argument.

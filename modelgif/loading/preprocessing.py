@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from modelgif.loading.address import PREPROCESSING_KEYS, did_you_mean
 
-# A card could ask for images that fill the memory.
+# A card could otherwise ask for images that fill the memory.
 _LARGEST = 4096
 
 

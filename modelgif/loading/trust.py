@@ -19,7 +19,7 @@ def require_trust(
 
     Args:
         address: what was asked for.
-        names: what the caller may trust it by, spelled exactly so; the first is recommended.
+        names: what `trust` may hold for it, spelled exactly like this; the first is recommended.
         reason: a sentence that says what would run.
         trust: what the caller trusts.
 

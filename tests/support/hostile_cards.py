@@ -67,9 +67,9 @@ def hostile_cards() -> Iterator[Hostile]:
     for name, change, says in [
         ("huge_images", {"preprocessing": {"size": [10**6, 10**6]}}, "size must be"),
         ("infinite_mean", '"preprocessing": {"mean": [1e999], "std": [1]}', "finite"),
-        ("nan", '"accuracy": NaN', "NaN is no number"),
+        ("nan", '"accuracy": NaN', "NaN is not a number"),
         ("infinite", '"accuracy": 1e999', "not JSON compliant|Out of range"),
-        ("key_twice", '"architecture": "python:os:mkdir"', "a key stands there twice"),
+        ("key_twice", '"architecture": "python:os:mkdir"', "a key appears twice"),
         ("deep_nesting", '"recipe": ' + "[" * 200_000, "recursion"),
         ("long_number", '"seed": ' + "9" * 100_000, "4300 digits|integer string"),
     ]:
@@ -78,9 +78,9 @@ def hostile_cards() -> Iterator[Hostile]:
         (list_for_a_card, "must be a JSON object"),
         (text_of_bytes, "codec can't decode"),
         (two_gigabytes, "at most 1,048,576 bytes"),
-        (card_of_zeros_without_end, "no ordinary file"),
-        (pipe_for_a_card, "no ordinary file"),
-        (terabyte_of_nothing, "another architecture|of another shape|no whole safetensors"),
+        (card_of_zeros_without_end, "not a regular file"),
+        (pipe_for_a_card, "not a regular file"),
+        (terabyte_of_nothing, "another architecture|of another shape|not a complete safetensors"),
         (other_weights, "not those of its card"),
         (changed_card, "digest it states"),
     ]:

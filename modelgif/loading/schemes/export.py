@@ -80,7 +80,7 @@ def build_export(address: Address, *, download: bool = False, trust: Collection[
         program = torch.export.load(path)
         graph = program.module()
     except Exception as error:
-        # A damaged archive, or one of another torch, fails in many ways.
+        # A damaged archive, or one of another version of torch, fails in many ways.
         raise CheckpointError(
             f"{path} cannot be read by torch {torch.__version__} ({type(error).__name__}: "
             f"{str(error)[:200]}). Export the model again with this torch."

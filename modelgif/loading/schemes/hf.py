@@ -70,8 +70,8 @@ def build_hugging_face(address: Address, *, download: bool, trust: Collection[st
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, **_SAFE)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{address.text} is no model that transformers {transformers.__version__} knows (and "
-            f"code that comes with a model is never run): {_first_line(error)}"
+            f"{address.text} is not a model that transformers {transformers.__version__} knows "
+            f"(and code that comes with a model is never run): {_first_line(error)}"
         ) from error
     model = _model(transformers, address, folder, config)
     known, reversed_channels = {}, False
@@ -101,7 +101,7 @@ def _folder(address: Address, download: bool) -> str:
         )
     except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError) as error:
         raise FileNotFoundError(
-            f"{address.name} is no folder here, nor a repository in "
+            f"{address.name} is neither a folder nor a repository in "
             f"{hub.constants.HF_HUB_CACHE}{f' at {revision}' if revision else ''}: correct the "
             "path, or call load_model(…, download=True) once where there is a network."
         ) from error
@@ -141,8 +141,8 @@ def _model(transformers: Any, address: Address, folder: str, config: Any) -> nn.
         )
     except OSError as error:
         raise FileNotFoundError(
-            f"{address.text} has no whole safetensors of its weights in {folder} (pickled ones are "
-            f"not read): {_first_line(error)}"
+            f"{address.text} has no complete safetensors of its weights in {folder} (pickled ones "
+            f"are not read): {_first_line(error)}"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
