@@ -34,9 +34,8 @@ from intellectual_property_protection.scoring.verdicts import (
 from intellectual_property_protection.tables.tables import all_tables
 from intellectual_property_protection.zoo import roster
 from modelgif.distances.distance import pairwise_distances
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.references.file import read_references

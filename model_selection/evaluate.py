@@ -21,9 +21,8 @@ from model_selection.tables import (
 )
 from model_selection.tasks import task_names
 from model_selection.zoo import roster
-from modelgif.experiment.measurement import to_records
 from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed
 from modelgif.reporting.table import to_markdown, write_workbook

@@ -17,9 +17,8 @@ from model_unlearning.performance import QUANTITIES
 from model_unlearning.tables import final_table, performance_table, verdict_table
 from model_unlearning.zoo import Member, roster
 from modelgif.distances.distance import distance_per_reference, zero_cells
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.reporting.table import to_markdown, write_workbook
 from modelgif.storage.field_store import FieldStore, check_comparable

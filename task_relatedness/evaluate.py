@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.seeding import derive_seed
 from modelgif.reporting.table import to_markdown, write_workbook
 from task_relatedness.comparing.distance_files import MAIN, Distances, read_distances

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelgif.experiment.augmentation import crop_and_flip
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.experiment.training import Trainer, TrainingConfig
 
 # Moves images [B, C, H, W] to where a model errs on their labels [B].
@@ -59,7 +59,7 @@ def train_adversarially(
             part, truth = images[rows], labels[rows]
             if config.augmentation == "crop_and_flip":
                 part = crop_and_flip(part, generator=generator)
-            with _deterministic_convolutions():
+            with deterministic_convolutions():
                 loss = _step(trainer, part, truth, attack)
             total += loss * len(rows)
         mean_loss = total.item() / len(images)
@@ -84,11 +84,3 @@ def _step(trainer: Trainer, images: Tensor, labels: Tensor, attack: Attack) -> T
     trainer.optimizer.step()
     trainer.schedule.step()
     return loss.detach()
-
-
-def _deterministic_convolutions() -> Any:
-    """CUDA's convolutions that add up in one order, so that a model made again is the same."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
-    )

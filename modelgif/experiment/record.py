@@ -1,14 +1,17 @@
-"""Records: the rows of results that every table and figure is made from."""
+"""Records: the rows of results that every table and figure is made from, and their conditions."""
 
 import csv
 import io
 import math
 import os
+import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from modelgif.experiment.sealed_csv import sealed_bytes, write_sealed_csv
 
@@ -55,6 +58,24 @@ class Record:
 
     def _label(self) -> str:
         return "/".join(str(getattr(self, name)) for name in _IDENTITY)
+
+
+class Measurement(NamedTuple):
+    """One number about one subject: a record without the conditions it was measured under.
+
+    Attributes:
+        subject: what was measured: a model, a checkpoint, an attack, a difference of two.
+        quantity: what the number is.
+        value: the number.
+        n: how many observations it is based on.
+        spread: half the width of its 95 % interval, or None.
+    """
+
+    subject: str
+    quantity: str
+    value: float
+    n: int
+    spread: float | None = None
 
 
 _COLUMNS = [field.name for field in fields(Record)]
@@ -106,6 +127,16 @@ def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
     _check_header(path, header[1])
     records = [_parse(path, number, header[1], cells) for number, cells in lines]
     return _frame(records)
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the speed of a run depends on: processor, cores, threads, CUDA device."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def _frame(records: Iterable[Record]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from modelgif.experiment.config import (
     load_config,
 )
 from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
-from modelgif.experiment.machine import machine
+from modelgif.experiment.record import Measurement, Record, machine
 from modelgif.storage.atomic import write_text
 from modelgif.storage.versions import versions
 
@@ -134,6 +134,36 @@ def run_stage(
     noted = run.stage(name) if makes_results else nullcontext()
     with noted, launching(Launch(options.launcher, claims)):
         stage(run)
+
+
+def to_records(run: Run[Any], found: Mapping[str, Iterable[Measurement]]) -> list[Record]:
+    """Returns the measurements of each method as records of `run`, made by the present code."""
+    now, seed = commit(), run.config.seed
+    return [
+        Record(run.testbed, run.label, method, seed=seed, commit=now, **measurement._asdict())
+        for method, measurements in found.items()
+        for measurement in measurements
+    ]
+
+
+def conditions_line(run: Run[Any]) -> str:
+    """Returns one line of Markdown that says under which conditions a run's numbers were measured.
+
+    Raises:
+        ValueError: when no stage of the run has finished.
+    """
+    known = run.conditions()
+    if not known["stages"]:
+        raise ValueError(f"{run.folder} has no finished stage: run the stages first.")
+    seconds = sum(stage["seconds"] for stage in known["stages"].values())
+    days = {datetime.fromisoformat(s["finished"]).date() for s in known["stages"].values()}
+    machine, versions = known["machine"], known["versions"]
+    device = machine["cuda"] or f"{machine['cores']} {machine['processor']} CPU cores"
+    return (
+        f"*Configuration `{run.label}`, seed {run.config.seed}, commit `{known['commit']}`, "
+        f"{max(days)}, {device}, {seconds:.0f} s for all stages, torch {versions['torch']}, "
+        f"Python {versions['python']}.*"
+    )
 
 
 def commit() -> str:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from modelgif.experiment.augmentation import crop_and_flip
 from modelgif.experiment.config import Config
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.loading.torch_file import read_pickled
 from modelgif.storage.atomic import whole_file
 
@@ -113,7 +114,7 @@ class Trainer:
         _training_mode(self.model)
         total = torch.zeros((), device=images.device)
         order = torch.randperm(len(images), generator=self.generator).to(images.device)
-        with _deterministic_convolutions():
+        with deterministic_convolutions():
             for batch in order.split(self.config.batch_size):
                 part = images[batch]
                 if self.config.augmentation == "crop_and_flip":
@@ -234,14 +235,6 @@ def _training_mode(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train(any(p.requires_grad for p in module.parameters()))
-
-
-def _deterministic_convolutions() -> Any:
-    """CUDA's convolutions that add up in one order, so that a resumed training ends alike."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
-    )
 
 
 def _optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:

@@ -34,8 +34,7 @@ from model_selection.taus import interval, resampled_taus, shuffled_taus, taus
 from model_selection.zoo import roster
 from modelgif import transferability
 from modelgif.experiment.config import Config, load_config
-from modelgif.experiment.measurement import Measurement
-from modelgif.experiment.record import Record, read_records
+from modelgif.experiment.record import Measurement, Record, read_records
 from modelgif.experiment.run import open_run
 from modelgif.reporting.table import write_csv
 

@@ -28,10 +28,9 @@ from model_unlearning.workshop import Workshop, other_labels, salient_weights
 from model_unlearning.zoo import Member, roster
 from modelgif.data.data import load_data
 from modelgif.distances.distance import distance
-from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import open_run
+from modelgif.experiment.run import conditions_line, open_run
 from modelgif.experiment.training import predict, read_snapshot
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import read_card
