@@ -1,6 +1,7 @@
 """Stage 3: scores of all models, verdicts, and how well each attack is told apart."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,11 @@ def _comparisons(run: Run[IPPConfig], each: Sequence[Comparison]) -> Comparisons
     means = config.evaluation.means
     wholes = [str(name) for name in names if name.method not in means]
     return side_by_side(each, read_references(candidates_path(run)).ids, means, wholes)
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Stage 5: how well each score orders the models on each task, and how surely."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from model_selection.comparisons import gain_table, paper_table
@@ -96,6 +98,11 @@ def kinds(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
         },
         index=pd.Index([member.name for member in members]),
     )
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage 3: distances over epochs, what practitioners look at beside, and the verdicts."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -108,6 +109,11 @@ def _distances(run: Run[UnlearningConfig], images: str) -> list[Measurement]:
 
 def _end(member: Member) -> str:
     return member.checkpoint(member.epochs)
+
+
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage 4: how well distances order tasks as transfers do, and whether trees show their groups."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -168,6 +169,11 @@ def _zero_cells(config: TaskRelatednessConfig, distances: Distances) -> list[Mea
     n_cells = distances.per_reference.shape[-1] * n_steps
     counts = zip(distances.tasks, distances.zero_cells.tolist(), strict=True)
     return [Measurement(task, "zero_cells", float(count), n_cells) for task, count in counts]
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

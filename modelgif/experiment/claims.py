@@ -5,7 +5,8 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,39 @@ T = TypeVar("T")
 
 # How long to wait for what others hold: at first, and each time longer, up to the last.
 _WAIT, _LONGER, _LONGEST_WAIT = 0.01, 1.25, 0.5
+
+
+_DONE = b"done by"
+# Of what an item is called in the name of its claim.
+_LONGEST_LABEL = 60
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a folder of claims says of one item.
+
+    Attributes:
+        label: what the item is called.
+        held: whether a worker is at it now.
+        done: whether it was done.
+    """
+
+    label: str
+    held: bool
+    done: bool
+
+
+def claims_in(folder: Path) -> Iterator[Claim]:
+    """Gives the claims in a folder by name, without waiting for any; none if it does not exist."""
+    for path in sorted(folder.glob("*.claim")):
+        with path.open("rb") as file:
+            try:
+                # Shared, and let go at once: a worker that meets it tries again.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                held = False
+            except BlockingIOError:
+                held = True
+            yield Claim(path.name.rpartition("-")[0], held, file.read().startswith(_DONE))
 
 
 class Claims:
@@ -102,4 +136,5 @@ def _name(function: Callable[[T], object], item: T) -> str:
         raise ValueError(
             f"work to be shared must have a repr that says what it is, got {words[:300]}."
         )
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+    label = re.sub(r"[^\w.]+", "-", str(getattr(item, "name", item))).strip("-")[:_LONGEST_LABEL]
+    return f"{label}-{hashlib.sha256(words.encode()).hexdigest()[:32]}.claim"

@@ -20,8 +20,10 @@ from modelgif.experiment.config import (
     dump_config,
     load_config,
 )
+from modelgif.experiment.explain import explain
 from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
 from modelgif.experiment.record import Measurement, Record, machine
+from modelgif.experiment.status import status_text
 from modelgif.storage.atomic import write_text
 from modelgif.storage.versions import versions
 
@@ -84,12 +86,17 @@ class Run(Generic[C]):
 
 def open_run(config: C, *, testbed: str, name: str, root: str | Path = "runs") -> Run[C]:
     """Returns the run of `config`, its folder made and the resolved configuration saved in it."""
-    folder = Path(root) / testbed / f"{name}-{config_hash(config)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = folder / "config.yaml"
+    run = find_run(config, testbed=testbed, name=name, root=root)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    resolved = run.folder / "config.yaml"
     if not resolved.exists():
         dump_config(config, resolved)
-    return Run(testbed, name, config, folder)
+    return run
+
+
+def find_run(config: C, *, testbed: str, name: str, root: str | Path = "runs") -> Run[C]:
+    """Returns the run of `config`; nothing is written, and its folder need not exist."""
+    return Run(testbed, name, config, Path(root) / testbed / f"{name}-{config_hash(config)}")
 
 
 def run_stage(
@@ -102,6 +109,8 @@ def run_stage(
 ) -> None:
     """Runs one stage from the command line: ``CONFIG [--runs FOLDER] [key.subkey=value ...]``.
 
+    ``--explain`` prints every key of the configuration, and ``--status`` what of the run is done,
+    missing, or held by workers; neither runs or writes anything.
     ``--launcher ray`` does its work on a Ray cluster; ``--shard i/n`` makes this process one of n
     that share it, all on one run folder (docs/scale.md).
 
@@ -117,12 +126,25 @@ def run_stage(
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results go")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="who does the work")
     parser.add_argument("--shard", help="i/n: this is worker i of n on one run folder")
+    parser.add_argument(
+        "--explain", action="store_true", help="print every key of the configuration, and end"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="print what is done, missing and held, and end"
+    )
     options = parser.parse_intermixed_args(arguments)
     try:
         config = load_config(config_class, options.config, options.overrides)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    if options.explain:
+        print(explain(config), end="")
+    if options.status:
+        run = find_run(config, testbed=testbed, name=options.config.stem, root=options.runs)
+        print(status_text(run), end="")
+    if options.explain or options.status:
+        return
     if options.shard and options.launcher != "local":
         parser.error("--shard and --launcher exclude each other: Ray has workers of its own")
     try:

@@ -24,7 +24,18 @@ from modelgif.storage.atomic import whole_file
 class TrainingConfig(Config):
     """How to train: optimiser and schedule; the learning rate changes with every batch.
 
-    ``multistep`` multiplies the learning rate by `factor` after each epoch of `milestones`.
+    Attributes:
+        epochs: how often every image is trained on.
+        batch_size: images per step of the optimiser.
+        optimizer: stochastic gradient descent, or Adam with decoupled weight decay.
+        learning_rate: at the beginning.
+        momentum: of sgd.
+        weight_decay: of either optimiser.
+        schedule: of the learning rate: unchanged, falling to zero along half a cosine, or
+            multiplied by `factor` after each epoch of `milestones`.
+        milestones: epochs after which the schedule multistep lowers the learning rate.
+        factor: by which it does.
+        augmentation: none, or random shifts and flips of every image.
     """
 
     epochs: NonNegativeInt
