@@ -54,6 +54,11 @@ def load_data(
     Raises:
         FileNotFoundError: when files are missing; the message says how to get them.
         ValueError: for an unknown name, an argument that does not fit it, or damaged files.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> data.train_images.shape, data.test_labels.shape, data.classes[:3]
+        (torch.Size([1347, 1, 8, 8]), torch.Size([450]), ('0', '1', '2'))
     """
     if name not in get_args(DataName):
         near = difflib.get_close_matches(name, get_args(DataName), n=1)

@@ -24,6 +24,12 @@ class ImageData:
 
     Raises:
         ValueError: for tensors of another shape, dtype or range.
+
+    Example:
+        >>> images, labels = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> data = ImageData("made", images, labels, images, labels, ("a", "b"))
+        >>> data.mean.shape
+        torch.Size([1, 1, 1, 1])
     """
 
     name: str

@@ -82,6 +82,14 @@ def read_image(path: str | Path, size: int) -> Tensor:
 
     Raises:
         ValueError: when it is not a valid image.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "white.png"
+        >>> Image.new("RGB", (12, 8), "white").save(path)
+        >>> image = read_image(path, 4)
+        >>> image.shape, image.min().item()
+        (torch.Size([3, 4, 4]), 1.0)
     """
     try:
         with Image.open(path) as opened:

@@ -36,6 +36,10 @@ def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
 
     Raises:
         TypeError: for an entry of the state dict that is not a dense tensor.
+
+    Example:
+        >>> weights_sha256({"weight": torch.ones(2)})[:12]
+        'e923f8a3fe55'
     """
     return tensors_sha256(_state(model))
 
@@ -59,6 +63,15 @@ def write_checkpoint(
         ValueError: for a card that would not be read back, or contradicts the model's
             preprocessing.
         TypeError: for an entry of the state dict that is not a dense tensor.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif import load_model
+        >>> address = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=10"
+        >>> path = Path(tempfile.mkdtemp()) / "mine.safetensors"
+        >>> write_checkpoint(path, load_model(address), {"architecture": address, "data": "digits"})
+        >>> load_model(path).describe(8, 8).partition(": ")[2]
+        'Classifier of 31,930 weights in float32, pixels in [0, 1] at 8×8'
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -90,6 +103,15 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
     Raises:
         CheckpointError: when either is missing or damaged, or they do not belong together.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.safetensors"
+        >>> card = {"architecture": "timm:resnet18", "accuracy": 0.5}
+        >>> write_checkpoint(path, {"weight": torch.ones(2, 3)}, card)
+        >>> weights, card = read_checkpoint(path)
+        >>> weights["weight"].shape, card["accuracy"]
+        (torch.Size([2, 3]), 0.5)
     """
     card = read_card(path)
     state = read_state_dict(path)

@@ -130,6 +130,10 @@ def checked_preprocessing(preprocessing: object) -> dict[str, Any]:
 
     Raises:
         ValueError: for anything else.
+
+    Example:
+        >>> checked_preprocessing({"mean": 0.5, "std": (0.25, ), "size": 224})
+        {'mean': [0.5], 'std': [0.25], 'size': [224, 224]}
     """
     if not isinstance(preprocessing, Mapping):
         raise ValueError(f"preprocessing must map mean, std and size, got {preprocessing!r}.")
