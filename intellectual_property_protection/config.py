@@ -156,6 +156,8 @@ class IPPConfig(Config):
         n_training_images: how many of them are learnt, both halves together, drawn at random; None
             takes all.
         zoo: the models to train, with `recipes` and, for another label set, `transfer`.
+        recipes: how the models of `zoo` are trained.
+        transfer: the other label set, if `zoo` has models of one.
         published: or else, a zoo that others have trained.
         references: the images at which models are described.
         field: how fields are measured.

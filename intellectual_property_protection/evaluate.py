@@ -1,6 +1,7 @@
 """Stage 3: scores of all models, verdicts, and how well each attack is told apart."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,9 +35,8 @@ from intellectual_property_protection.scoring.verdicts import (
 from intellectual_property_protection.tables.tables import all_tables
 from intellectual_property_protection.zoo import roster
 from modelgif.distances.distance import pairwise_distances
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.references.file import read_references
@@ -124,6 +124,11 @@ def _comparisons(run: Run[IPPConfig], each: Sequence[Comparison]) -> Comparisons
     means = config.evaluation.means
     wholes = [str(name) for name in names if name.method not in means]
     return side_by_side(each, read_references(candidates_path(run)).ids, means, wholes)
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -39,7 +39,13 @@ Whole = Literal[
 
 
 class PerturbationConfig(Config):
-    """How far adversarial candidates are pushed, in pixels of [0, 1]."""
+    """How far adversarial candidates are moved, in pixels of [0, 1].
+
+    Attributes:
+        epsilon: largest change of a pixel.
+        step_size: change of a pixel per step.
+        n_steps: steps of the attack.
+    """
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.025
@@ -73,7 +79,12 @@ class ReferencesConfig(Config):
 
 
 class CombinationConfig(Config):
-    """Scores whose standardised values are added, under a name."""
+    """Scores whose standardised values are added, under a name.
+
+    Attributes:
+        name: what tables call the sum.
+        scores: which are added, such as ``field@random``.
+    """
 
     name: Annotated[str, Field(min_length=1, pattern="^[^@]*$")]
     scores: tuple[str, ...] = Field(min_length=1)

@@ -146,5 +146,13 @@ def _victims_field(run: Run[IPPConfig], victim: Member) -> Path:
     return run.folder / "fields" / "candidates" / f"{victim.name}.h5"
 
 
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    victim, *others = roster(run.config)
+    fields = [field_path(run, member) for member in (victim, *others)]
+    compared = [comparison_path(run, member) for member in others]
+    return [candidates_path(run), _victims_field(run, victim), *fields, *compared]
+
+
 if __name__ == "__main__":
     run_stage(extract_fields, IPPConfig, testbed="intellectual_property_protection")

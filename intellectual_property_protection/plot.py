@@ -1,6 +1,7 @@
 """Stage 4: draws the figures, and puts them and the tables on one page."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -204,6 +205,11 @@ def _label(member: Member) -> str:
     if member.label_set != "source":
         return f"independent, {member.label_set} labels"
     return "independent" if member.training == "standard" else "independent, adversarial"
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

@@ -114,5 +114,11 @@ def _share(hits: Tensor) -> float:
     return hits.double().mean().item()
 
 
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    checkpoints = [checkpoint_path(run, member) for member in roster(run.config)]
+    return [*checkpoints, run.folder / "zoo" / "roster.csv"]
+
+
 if __name__ == "__main__":
     run_stage(train, IPPConfig, testbed="intellectual_property_protection")

@@ -17,7 +17,7 @@ from model_selection.taus import (
     shuffled_taus,
     taus,
 )
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.ranking import pearson, top_1_regret, top_k_recall
 
 STATIC, CHANCE = "static_ranking", "chance"

@@ -1,5 +1,7 @@
 """Stage 6: draws how well each score orders the models, and puts all on one page."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -158,6 +160,11 @@ def against_accuracy(scores: dict[str, pd.DataFrame], accuracy: pd.DataFrame) ->
     place = {"loc": "outside lower center", "ncols": min(len(keys), 4), "frameon": False}
     figure.legend(handles=keys, fontsize=8, **place)
     return figure
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from model_selection.tables import (
     seed_table,
     tau_table,
 )
-from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run import Run, conditions_line, run_stage
 from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent

@@ -19,7 +19,7 @@ def read_published(
 
     Raises:
         FileNotFoundError: when its file is missing.
-        modelgif.loading.state_dict.CheckpointError: for a file that is refused, or of another
+        modelgif.loading.errors.CheckpointError: for a file that is refused, or of another
             network.
     """
     path = published_file(member.name, group)

@@ -179,5 +179,10 @@ def _path(run: Run[ModelSelectionConfig], work: Work) -> Path:
     return run.folder / "scores" / work.model / f"{work.task}.csv"
 
 
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / f"{name}.csv" for name in ("scores", "halves", "grid")]
+
+
 if __name__ == "__main__":
     run_stage(score, ModelSelectionConfig, testbed="model_selection")

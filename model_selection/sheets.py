@@ -5,7 +5,7 @@ import pandas as pd
 
 from model_selection.measure import MEAN, TAU
 from model_selection.taus import taus
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 
 
 def by_score(sheet: pd.DataFrame, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -80,5 +80,11 @@ def _write_roster(run: Run[ModelSelectionConfig], members: list[Member]) -> None
     write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
 
 
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    checkpoints = [checkpoint_path(run, member.name) for member in roster(run.config)]
+    return [*checkpoints, run.folder / "zoo" / "roster.csv"]
+
+
 if __name__ == "__main__":
     run_stage(train, ModelSelectionConfig, testbed="model_selection")

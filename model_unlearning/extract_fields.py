@@ -1,6 +1,7 @@
 """Stage 2: extracts the field of every checkpoint, once, at forgotten and at held-out images."""
 
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -76,6 +77,16 @@ def _extract(run: Run[UnlearningConfig], member: Member) -> None:
 def _measured(run: Run[UnlearningConfig]) -> dict[str, Measured]:
     """Read once a process, however many models it describes."""
     return choose_references(run.config)
+
+
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [
+        run.folder / "fields" / images / f"{member.checkpoint(epoch)}.h5"
+        for images in ("forgotten", "held_out")
+        for member in roster(run.config)
+        for epoch in member.saved_epochs(run.config.checkpoint_every)
+    ]
 
 
 if __name__ == "__main__":

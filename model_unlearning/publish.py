@@ -8,9 +8,8 @@ from pathlib import Path
 
 from model_unlearning.config import UnlearningConfig
 from model_unlearning.tables import final_table, performance_table, verdict_table
-from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run import Run, conditions_line, run_stage
 from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent

@@ -94,5 +94,15 @@ def _write_roster(run: Run[UnlearningConfig], members: list[Member]) -> None:
     write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
 
 
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    checkpoints = [
+        checkpoint_path(run, member, epoch)
+        for member in roster(run.config)
+        for epoch in member.saved_epochs(run.config.checkpoint_every)
+    ]
+    return [*checkpoints, run.folder / "zoo" / "roster.csv"]
+
+
 if __name__ == "__main__":
     run_stage(train, UnlearningConfig, testbed="model_unlearning")

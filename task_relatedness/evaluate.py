@@ -1,13 +1,13 @@
 """Stage 4: how well distances order tasks as transfers do, and whether trees show their groups."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.seeding import derive_seed
 from modelgif.reporting.table import to_markdown, write_workbook
 from task_relatedness.comparing.distance_files import MAIN, Distances, read_distances
@@ -169,6 +169,11 @@ def _zero_cells(config: TaskRelatednessConfig, distances: Distances) -> list[Mea
     n_cells = distances.per_reference.shape[-1] * n_steps
     counts = zip(distances.tasks, distances.zero_cells.tolist(), strict=True)
     return [Measurement(task, "zero_cells", float(count), n_cells) for task, count in counts]
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

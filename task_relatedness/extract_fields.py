@@ -193,5 +193,10 @@ def _parts(run: Run[TaskRelatednessConfig]) -> Path:
     return run.folder / "distances" / "parts"
 
 
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [distances_path(run, name) for name in method_names(run.config.measure)]
+
+
 if __name__ == "__main__":
     run_stage(extract_fields, TaskRelatednessConfig, testbed="task_relatedness")

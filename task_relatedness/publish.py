@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run import Run, conditions_line, run_stage
 from modelgif.reporting.table import replace_section, to_markdown
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables

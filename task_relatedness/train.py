@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from torch import Tensor, nn
@@ -93,6 +94,14 @@ def _make(run: Run[TaskRelatednessConfig], name: str) -> None:
     write_checkpoint(
         encoder_path(run, name), encoder, {"architecture": addresses["encoder"]} | card
     )
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    if run.config.published is not None:
+        return []
+    paths = [path(run, name) for name in run.config.tasks for path in (encoder_path, decoder_path)]
+    return [*paths, run.folder / "zoo" / "roster.csv"]
 
 
 if __name__ == "__main__":

@@ -165,5 +165,11 @@ def _features(
     return features
 
 
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    given = run.config.published is not None
+    return [] if given else [_path(run, target) for target in run.config.tasks]
+
+
 if __name__ == "__main__":
     run_stage(transfer, TaskRelatednessConfig, testbed="task_relatedness")

@@ -11,8 +11,9 @@ from intellectual_property_protection.member import Member
 from intellectual_property_protection.models.published_files import published_file, published_files
 from modelgif.data.image_data import ImageData
 from modelgif.experiment.networks import network_address
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError, load_strictly, read_state_dict
+from modelgif.loading.state_dict import load_strictly, read_state_dict
 
 # As in the ``dataset.py`` of the zoo's authors.
 PREPROCESSING = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010]}
@@ -37,7 +38,7 @@ class PublishedZoo:
         """Returns the published model of `member`, in evaluation mode; no parent is needed.
 
         Raises:
-            modelgif.loading.state_dict.CheckpointError: for a file that is refused or damaged, or
+            modelgif.loading.errors.CheckpointError: for a file that is refused or damaged, or
                 holds another network.
         """
         path = published_file(self.root, member)
@@ -70,7 +71,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     """Returns the weights at `path`, each mask of `torch.nn.utils.prune` multiplied in.
 
     Raises:
-        modelgif.loading.state_dict.CheckpointError: for a missing or damaged file, or a pickled
+        modelgif.loading.errors.CheckpointError: for a missing or damaged file, or a pickled
             module, with the way to convert it.
     """
     try:

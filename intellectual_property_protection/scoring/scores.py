@@ -15,7 +15,7 @@ from intellectual_property_protection.scoring.separation import (
     half_widths,
     told_apart,
 )
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 
 
 class Scores:

@@ -7,7 +7,7 @@ import numpy as np
 
 from intellectual_property_protection.scoring.roles import Cast
 from intellectual_property_protection.scoring.score import Score
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.verdict import MatchedBy
 
 FPR = 0.05

@@ -10,7 +10,7 @@ import torch
 from intellectual_property_protection.evaluation_config import EvaluationConfig
 from intellectual_property_protection.scoring.roles import LEVELS, Cast
 from intellectual_property_protection.scoring.score import Score, combine
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.verdict import (
     Calibration,
     Decision,

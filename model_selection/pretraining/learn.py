@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model_selection.pretraining.pretext import Figure, Pretext
 from modelgif.experiment.augmentation import crop_and_flip
-from modelgif.experiment.determinism import deterministic_convolutions
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.experiment.training import Trainer, TrainingConfig
 
 

@@ -3,7 +3,7 @@
 import click
 
 from modelgif.cli.described import describe
-from modelgif.cli.options import Settings, complete_files, describing
+from modelgif.cli.options import Settings, complete_models, describing
 from modelgif.cli.printing import print_result
 
 
@@ -13,8 +13,8 @@ from modelgif.cli.printing import print_result
     modelgif compare 'timm:resnet18?pretrained=true' 'torchvision:resnet18?weights=DEFAULT' \\
         --references my_images --size 224"""
 )
-@click.argument("a", metavar="MODEL", shell_complete=complete_files)
-@click.argument("b", metavar="MODEL", shell_complete=complete_files)
+@click.argument("a", metavar="MODEL", shell_complete=complete_models)
+@click.argument("b", metavar="MODEL", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def compare(a: str, b: str, as_json: bool, *, settings: Settings) -> None:

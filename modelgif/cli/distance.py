@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from modelgif.cli.described import describe
-from modelgif.cli.options import Settings, complete_files, describing, refuse_settings
+from modelgif.cli.options import Settings, complete_models, describing, refuse_settings
 from modelgif.cli.printing import model_names, print_result
 from modelgif.reporting.distance_matrix import DistanceMatrix, distance_matrix
 from modelgif.reporting.figure import save_figure
@@ -18,7 +18,7 @@ from modelgif.reporting.table import write_csv
     modelgif distance fields/*.h5"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "-o",

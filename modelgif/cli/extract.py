@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from modelgif.cli.options import Settings, complete_files, describing
+from modelgif.cli.options import Settings, complete_models, describing
 from modelgif.cli.printing import model_names, print_result
 from modelgif.references.file import write_references
 from modelgif.zoo.extract import extract as extract_fields
@@ -18,7 +18,7 @@ from modelgif.zoo.extract import extract as extract_fields
     modelgif distance fields/*.h5"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "-o",

@@ -6,7 +6,7 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-from modelgif.cli.options import Settings, complete_files, describing
+from modelgif.cli.options import Settings, complete_models, describing
 from modelgif.cli.printing import model_names, print_result
 from modelgif.references.file import write_references
 from modelgif.sketches.index import SketchIndex
@@ -26,7 +26,7 @@ def index() -> None:
 )
 @_FOLDER
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
@@ -55,7 +55,7 @@ def add(folder: Path, models: tuple[str, ...], as_json: bool, *, settings: Setti
     modelgif index search known suspect.safetensors --references known/references.safetensors"""
 )
 @_FOLDER
-@click.argument("model", metavar="MODEL", shell_complete=complete_files)
+@click.argument("model", metavar="MODEL", shell_complete=complete_models)
 @click.option(
     "-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many to name."
 )

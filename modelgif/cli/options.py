@@ -1,9 +1,9 @@
 """Options that several verbs share: which references, how fields are computed, where to."""
 
 import functools
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -13,9 +13,9 @@ from click.shell_completion import CompletionItem
 
 from modelgif.cli.references import find_references
 from modelgif.experiment.seeding import resolve_device
-from modelgif.loading.address import SCHEMES
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.schemes import all_schemes
 from modelgif.loading.trust import TRUSTED
 from modelgif.references.references import References
 
@@ -73,9 +73,9 @@ class Settings:
         )
 
     def load(self, address: str) -> Preprocessed:
-        """Returns the model at an address, see `as_address`."""
+        """Returns the model at an address or a path."""
         return load_model(
-            as_address(address),
+            address,
             device=resolve_device(self.device),
             dtype=self._dtype,
             download=self.download,
@@ -98,17 +98,18 @@ class Settings:
         return getattr(torch, self.precision)
 
 
-def as_address(text: str) -> str:
-    """Returns an address for what a user typed: an address, or the path of a checkpoint."""
-    scheme, colon, _ = text.partition(":")
-    if colon and scheme in SCHEMES:
-        return text
-    return f"file:{text}" if Path(text.partition("?")[0]).suffix else text
-
-
 def complete_files(_context: object, _parameter: object, incomplete: str) -> list[CompletionItem]:
     """Lets the shell complete what may be the path of a file or folder."""
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_models(context: object, parameter: object, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete a path, or an example address where no file begins like that."""
+    if not glob.glob(f"{glob.escape(incomplete)}*"):
+        known = [scheme for scheme in all_schemes() if scheme.example.startswith(incomplete)]
+        if known:
+            return [CompletionItem(scheme.example, help=scheme.summary) for scheme in known]
+    return complete_files(context, parameter, incomplete)
 
 
 LOADING = [

@@ -3,14 +3,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 
-from modelgif.cli.options import as_address
-from modelgif.loading.address import parse_address
+from modelgif.loading.address import as_address, parse_address
 from modelgif.reporting.table import to_markdown
 
 
@@ -40,10 +38,7 @@ def model_names(addresses: Sequence[str]) -> list[str]:
 
     Names are made of letters, digits and ``._-`` alone, so that they may name files.
     """
-    names = []
-    for address in map(as_address, addresses):
-        parsed = parse_address(address)
-        names.append(Path(parsed.name).stem if parsed.scheme == "file" else parsed.name)
+    names = [parse_address(as_address(address)).short_name for address in addresses]
     plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model" for name in names]
     if len(set(plain)) == len(plain):
         return plain

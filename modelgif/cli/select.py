@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from modelgif import transferability
 from modelgif.cli.labelled import find_labelled
-from modelgif.cli.options import LOADING, as_address, complete_files, with_options
+from modelgif.cli.options import LOADING, complete_files, complete_models, with_options
 from modelgif.cli.printing import model_names, print_result
 from modelgif.experiment.seeding import resolve_device
 from modelgif.fields.features import penultimate_features
@@ -30,7 +30,7 @@ _N_HALVES = 20
         --data my_images --size 224"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "--data",
@@ -85,7 +85,7 @@ def select(
     features = {}
     for name, address in zip(model_names(models), tqdm(models, unit="model"), strict=True):
         model = load_model(
-            as_address(address),
+            address,
             device=resolve_device(device),
             download=download,
             trust=(*TRUSTED, *trust),

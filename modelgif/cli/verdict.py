@@ -10,7 +10,7 @@ import torch
 
 from modelgif.cli.described import Described, describe
 from modelgif.cli.listing import ListingCommand
-from modelgif.cli.options import Settings, complete_files, describing
+from modelgif.cli.options import Settings, complete_models, describing
 from modelgif.cli.printing import print_result
 from modelgif.cli.verdict_report import verdict_report
 from modelgif.reporting.report import write_report
@@ -35,7 +35,7 @@ class _Trial(ListingCommand):
     "--victim",
     required=True,
     metavar="MODEL",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="The protected model.",
 )
 @click.option(
@@ -44,7 +44,7 @@ class _Trial(ListingCommand):
     required=True,
     multiple=True,
     metavar="MODEL...",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="Accused.",
 )
 @click.option(
@@ -53,7 +53,7 @@ class _Trial(ListingCommand):
     required=True,
     multiple=True,
     metavar="MODEL...",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="Known to be made without the victim; 19 of the suspect's architecture are needed to "
     "decide at 5 %.",
 )

@@ -8,7 +8,7 @@ import torch
 
 from modelgif.cli.described import Described
 from modelgif.cli.options import Settings
-from modelgif.experiment.machine import machine
+from modelgif.experiment.record import machine
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.reporting.evidence import evidence
 from modelgif.reporting.figure import distributions, heat_map, similarity_tree

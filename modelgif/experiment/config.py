@@ -24,7 +24,7 @@ from modelgif.storage.field_store import Storage
 
 
 class Config(BaseModel):
-    """A configuration: an unknown key, a text for a number, NaN or infinity is an error."""
+    """A configuration; an unknown key, a string for a number, NaN and infinity are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
@@ -91,7 +91,7 @@ def load_config(
         overrides: such as ``field.n_steps=20``, with the value in YAML; the last one wins.
 
     Raises:
-        ConfigError: naming everything that is wrong, one problem a line.
+        ConfigError: naming everything that is wrong, one problem per line.
     """
     path = Path(path)
     data = _read(path, cls)
@@ -121,7 +121,7 @@ def dump_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 
 def config_hash(config: Config) -> str:
-    """Returns 10 hexadecimal digits that stand for the values of `config`, defaults included.
+    """Returns 10 hexadecimal digits that identify the values of `config`, defaults included.
 
     They begin the SHA-256 of its JSON with sorted keys and no spaces. Neither the order of keys nor
     the spelling of a number (``1`` or ``1.0``) matters.
@@ -134,7 +134,7 @@ def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(file.name for file in folder.glob("*.yaml"))) or "no *.yaml file"
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
+        other = " (what is there is not a regular file)" if os.path.lexists(path) else ""
         raise ConfigError(f"{path}: there is no such file{other}; {folder} holds {there}.")
     try:
         with path.open(encoding="utf-8") as file:
@@ -174,7 +174,7 @@ def _key(inner: object, word: str, outer: Sequence[str | int]) -> str | int:
     if isinstance(inner, dict):
         return word
     if not isinstance(inner, list):
-        raise ValueError(f"{name} is no mapping but {inner!r}; override {name} as a whole.")
+        raise ValueError(f"{name} is not a mapping but {inner!r}; override {name} as a whole.")
     if not word.isdecimal() or int(word) >= len(inner):
         raise ValueError(f"{name} has the entries 0 to {len(inner) - 1}, not {word!r}.")
     return int(word)

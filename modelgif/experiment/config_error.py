@@ -11,12 +11,12 @@ from pydantic_core import ErrorDetails
 
 Keys = tuple[str | int, ...]
 
-# What a value must be, by pydantic's type of error, where its own words are those of a programmer.
+# What a value must be, by pydantic's type of error, where its own words are those of Python.
 _EXPECTED = {
     "int_type": "be a whole number",
     "float_type": "be a number",
     "bool_type": "be true or false",
-    "string_type": "be a text",
+    "string_type": "be a string",
     "list_type": "be a list",
     "tuple_type": "be a list",
     "dict_type": "be a mapping",
@@ -26,7 +26,7 @@ _EXPECTED = {
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message holds one problem a line."""
+    """A configuration that cannot be used; the message holds one problem per line."""
 
 
 def config_problems(
@@ -38,7 +38,7 @@ def config_problems(
 
     Args:
         model: the class that refused the data.
-        data: what was to be validated, with text keys, as JSON has them.
+        data: what was to be validated, with strings as keys, as in JSON.
         error: what the class raised.
     """
     grouped: dict[Keys, list[ErrorDetails]] = {}
@@ -90,7 +90,7 @@ def _fields(model: type[BaseModel], keys: Keys) -> list[tuple[str, FieldInfo]]:
     models = [model]
     for key in keys:
         fields = [inner.model_fields[key] for inner in models if key in inner.model_fields]
-        # A position in a list, or a key of a mapping, is no field: the models stay.
+        # A position in a list, or a key of a mapping, is not a field: the models stay.
         models = [inner for field in fields for inner in _models(field.annotation)] or models
     return [item for inner in models for item in inner.model_fields.items()]
 

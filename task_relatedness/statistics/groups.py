@@ -8,7 +8,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.ranking import auc
 from modelgif.reporting.figure import Kind, ward_linkage
 

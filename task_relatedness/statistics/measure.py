@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.ranking import precision_at_k, recall_at_k
 from task_relatedness.statistics.agreement import (
     READINGS,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from task_relatedness.method_name import MethodName
 from task_relatedness.statistics.agreement import Reading
 

@@ -31,6 +31,7 @@ from intellectual_property_protection.zoo import roster
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
 from modelgif.ranking import auc
 from modelgif.references.file import read_references
 
@@ -297,3 +298,9 @@ def test_the_papers_table_is_the_published_one():
 def test_a_configuration_that_makes_no_sense_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(IPPConfig, f"{CONFIGS}/smoke.yaml", [override])
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    stages = stages_of(finished)
+    assert [path for stage in stages for path in stage.missing] == []
+    assert all(stage.made for stage in stages)

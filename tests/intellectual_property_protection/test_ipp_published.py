@@ -27,8 +27,8 @@ from modelgif.experiment.config import load_config
 from modelgif.experiment.networks import convnet
 from modelgif.experiment.run import open_run
 from modelgif.loading.checkpoint import read_card
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError
 
 
 def by_file():

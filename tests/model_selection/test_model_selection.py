@@ -34,9 +34,9 @@ from model_selection.taus import interval, resampled_taus, shuffled_taus, taus
 from model_selection.zoo import roster
 from modelgif import transferability
 from modelgif.experiment.config import Config, load_config
-from modelgif.experiment.measurement import Measurement
-from modelgif.experiment.record import Record, read_records
+from modelgif.experiment.record import Measurement, Record, read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
 from modelgif.reporting.table import write_csv
 
 QUICK = EvaluationConfig(n_bootstrap=40, n_permutations=40)
@@ -639,3 +639,11 @@ def test_scores_that_do_not_fit_together_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         ScoresConfig(**values)
     assert issubclass(ScoresConfig, Config)
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    # Its models are made up: the stages that would make them have not run.
+    for stage in stages_of(finished):
+        if stage.name in ("score", "evaluate", "plot"):
+            assert stage.made
+            assert not stage.missing

@@ -23,7 +23,7 @@ from modelgif.experiment.config import load_config
 from modelgif.experiment.networks import vgg
 from modelgif.experiment.run import open_run
 from modelgif.experiment.training import predict
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import CheckpointError
 
 PAPER = "model_selection/configs/paper.yaml"
 BACKBONE = "python:modelgif.experiment.backbone:backbone?network=resnet8&in_channels=3&width=4"

@@ -28,10 +28,10 @@ from model_unlearning.workshop import Workshop, other_labels, salient_weights
 from model_unlearning.zoo import Member, roster
 from modelgif.data.data import load_data
 from modelgif.distances.distance import distance
-from modelgif.experiment.conditions import conditions_line
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import open_run
+from modelgif.experiment.run import conditions_line, open_run
+from modelgif.experiment.status import stages_of
 from modelgif.experiment.training import predict, read_snapshot
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import read_card
@@ -423,3 +423,9 @@ def test_every_shipped_configuration_loads(path):
     config = load_config(UnlearningConfig, path)
     assert roster(config)[0].name == "reference-0"
     assert config.field.target == "true_label"
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    stages = stages_of(finished)
+    assert [path for stage in stages for path in stage.missing] == []
+    assert all(stage.made for stage in stages)

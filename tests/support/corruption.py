@@ -228,10 +228,10 @@ KINDS = {
     "checkpoint and card": Kind(
         _write_checkpoint,
         lambda folder: read_checkpoint(folder / "model.safetensors"),
-        "make (it|both|the checkpoint) again",
+        r"make (it|it and \S+|the checkpoint) again",
     ),
     "snapshot of a training": Kind(
-        _write_snapshot, lambda folder: read_snapshot(folder / "model.pt"), "delete it"
+        _write_snapshot, lambda folder: read_snapshot(folder / "model.pt"), "move it away"
     ),
     "references": Kind(_write_references, _read_references, "make it again|write_references"),
     "sketch": Kind(

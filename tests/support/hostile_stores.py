@@ -70,8 +70,8 @@ def hostile_stores() -> Iterator[Hostile]:
         (cut_short_by_a_byte, "not a sound field store"),
         (text_for_a_store, "not a sound field store"),
         (empty_store, "not a sound field store"),
-        (device_for_a_store, "no ordinary file"),
-        (folder_for_a_store, "no ordinary file"),
+        (device_for_a_store, "no ordinary file|not a regular file"),
+        (folder_for_a_store, "no ordinary file|not a regular file"),
     ]:
         yield Hostile(f"store_{make.__name__}", "store", says, make)
 

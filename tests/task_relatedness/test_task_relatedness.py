@@ -10,6 +10,7 @@ import scipy.stats
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import read_card
 from modelgif.loading.load import load_model
@@ -172,3 +173,9 @@ def test_every_shipped_configuration_is_sound(path):
 def test_a_configuration_that_makes_no_sense_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(TaskRelatednessConfig, f"{CONFIGS}/smoke.yaml", [override])
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    stages = stages_of(finished)
+    assert [path for stage in stages for path in stage.missing] == []
+    assert all(stage.made for stage in stages)

@@ -14,8 +14,8 @@ from modelgif.experiment.config import load_config
 from modelgif.experiment.run import open_run
 from modelgif.experiment.training import TrainingConfig
 from modelgif.loading.checkpoint import is_complete, read_card
+from modelgif.loading.errors import UntrustedError
 from modelgif.loading.load import load_model
-from modelgif.loading.trust import UntrustedError
 from task_relatedness import train as stage
 from task_relatedness.config import PublishedConfig, RoomsConfig, TaskRelatednessConfig, ZooConfig
 from task_relatedness.learning.decoders import decoder, fit_scale

@@ -1,4 +1,4 @@
-"""Networks of repositories with a ``hubconf.py``, through torch.hub."""
+"""``hub:OWNER/REPOSITORY:ENTRY``: networks of repositories with a ``hubconf.py``."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from modelgif.loading.address import Address
-from modelgif.loading.python_function import with_preprocessing
-from modelgif.loading.torchvision_timm import Built
+from modelgif.loading.preprocessing import taken_apart
+from modelgif.loading.scheme import Built, Scheme
 from modelgif.loading.trust import require_trust
 
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<ref>[\w./-]+))?:(?P<entry>\w+)")
@@ -20,20 +20,20 @@ _DEFAULT_REFS = ("main", "master")
 
 
 def build_hub(address: Address, *, download: bool, trust: Collection[str]) -> Built:
-    """Returns the network that an entry of a repository returns, and its preprocessing if any.
+    """Returns what an entry of a repository returns, and its preprocessing if it has one.
 
     The name is ``owner/repository:entry`` or ``owner/repository:ref:entry``, the query holds the
     entry's arguments. The repository is looked for in torch's hub folder.
 
     Args:
-        address: of the scheme ``hub``.
+        address: its name ``owner/repository:entry``, its query the entry's arguments.
         download: whether the repository may be fetched from GitHub when it is not there, and
             whether its code may fetch weights through torch.hub.
         trust: must hold ``hub:owner/repository``, or the same with ``:ref``, because the
             repository's code is run.
 
     Raises:
-        modelgif.loading.trust.UntrustedError: when it does not.
+        modelgif.loading.errors.UntrustedError: when it does not.
         ValueError: for a malformed address, an unknown entry or wrong arguments.
         FileNotFoundError: when repository or weights are not there.
         TypeError: when the entry returns anything but a module.
@@ -67,11 +67,11 @@ def build_hub(address: Address, *, download: bool, trust: Collection[str]) -> Bu
     except FileNotFoundError:
         raise
     except Exception as error:
-        # The repository is somebody else's code and fails in its own way.
+        # The repository is other people's code and fails in its own way.
         raise ValueError(
             f"{address.text} cannot be built: {type(error).__name__}: {error}"
         ) from error
-    return with_preprocessing(network, address)
+    return taken_apart(network, address.text)
 
 
 def _cached(repository: str, ref: str | None) -> Path | None:
@@ -103,3 +103,12 @@ def _offline(address: Address) -> Iterator[None]:
         yield
     finally:
         torch.hub.download_url_to_file = fetch
+
+
+SCHEME = Scheme(
+    name="hub",
+    example="hub:pytorch/vision:resnet18",
+    summary="what an entry of a torch.hub repository returns; runs the repository's code",
+    build=build_hub,
+    needs_trust="always",
+)

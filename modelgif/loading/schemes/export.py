@@ -1,4 +1,4 @@
-"""Networks exported as a graph by torch.export."""
+"""``export:FILE.pt2``: networks exported as a graph by torch.export."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 
 from modelgif.fields.model import scores
 from modelgif.loading.address import PREPROCESSING_KEYS, Address, did_you_mean
-from modelgif.loading.state_dict import CheckpointError
-from modelgif.loading.torchvision_timm import Built
+from modelgif.loading.errors import CheckpointError
+from modelgif.loading.scheme import Built, Scheme
 from modelgif.loading.trust import require_trust
 
 # torch.export.load unpickles constants and odd weights with weights_only=False, hands the shape
@@ -51,18 +51,19 @@ class Exported(nn.Module):
         return torch.cat(parts)
 
 
-def build_export(address: Address, *, trust: Collection[str]) -> Built:
+def build_export(address: Address, *, download: bool = False, trust: Collection[str]) -> Built:
     """Returns the network in a ``.pt2`` archive, and the image size that it was exported for.
 
     Args:
-        address: of the scheme ``export``; the query takes preprocessing alone.
+        address: the query takes preprocessing alone.
+        download: not needed.
         trust: must hold the address without its query, because the archive can run code.
 
     Raises:
-        modelgif.loading.trust.UntrustedError: when it does not.
+        modelgif.loading.errors.UntrustedError: when it does not.
         ValueError: for a query of anything else, or a graph that takes more than one batch of
             images or was exported in training mode.
-        modelgif.loading.state_dict.CheckpointError: for a file that is missing or damaged.
+        modelgif.loading.errors.CheckpointError: for a file that is missing or damaged.
     """
     for key in address.arguments():
         raise ValueError(
@@ -79,7 +80,7 @@ def build_export(address: Address, *, trust: Collection[str]) -> Built:
         program = torch.export.load(path)
         graph = program.module()
     except Exception as error:
-        # A damaged archive, or one of another torch, fails in many ways.
+        # A damaged archive, or one of another version of torch, fails in many ways.
         raise CheckpointError(
             f"{path} cannot be read by torch {torch.__version__} ({type(error).__name__}: "
             f"{str(error)[:200]}). Export the model again with this torch."
@@ -119,3 +120,13 @@ def _check_mode(graph: fx.GraphModule, path: Path) -> None:
                         f"{path} was exported in training mode ({node.name}): call model.eval() "
                         "before torch.export.export."
                     )
+
+
+SCHEME = Scheme(
+    name="export",
+    example="export:model.pt2",
+    summary="a graph saved by torch.export, which torch unpickles",
+    build=build_export,
+    needs_trust="always",
+    is_path=True,
+)

@@ -1,6 +1,7 @@
-"""Image classifiers and backbones of transformers, from a local folder or the Hugging Face hub."""
+"""``hf:OWNER/NAME`` or ``hf:FOLDER``: image classifiers and backbones of transformers."""
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 
 from modelgif.loading.address import PREPROCESSING_KEYS, Address, did_you_mean
 from modelgif.loading.image_processor import measured_preprocessing
-from modelgif.loading.torchvision_timm import Built, library
+from modelgif.loading.library import import_library
+from modelgif.loading.scheme import Built, Scheme
 
 _KEYS = ("head", "out_features", "revision")
 _HEADS = ("classifier", "backbone")
@@ -37,7 +39,7 @@ class HuggingFace(nn.Module):
         return output.logits if "logits" in output else output.feature_maps[0]
 
 
-def build_hugging_face(address: Address, *, download: bool) -> Built:
+def build_hugging_face(address: Address, *, download: bool, trust: Collection[str] = ()) -> Built:
     """Returns the trained model in a folder or repository, and its image processor's numbers.
 
     Only safetensors and JSON are read; code in a repository is neither fetched nor run. In the
@@ -47,6 +49,7 @@ def build_hugging_face(address: Address, *, download: bool) -> Built:
     Args:
         address: its name a folder, or else a repository ``owner/name``.
         download: whether a repository may be fetched when it is not in the local cache.
+        trust: not needed.
 
     Raises:
         ImportError: when transformers is not installed.
@@ -55,7 +58,7 @@ def build_hugging_face(address: Address, *, download: bool) -> Built:
             ``std`` and ``size`` do not take its place.
         FileNotFoundError: when folder, repository or weights are not there.
     """
-    transformers = library("transformers", "hf", "hf")
+    transformers = import_library(address)
     for key in address.arguments():
         if key not in _KEYS:
             raise ValueError(
@@ -67,8 +70,8 @@ def build_hugging_face(address: Address, *, download: bool) -> Built:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, **_SAFE)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{address.text} is no model that transformers {transformers.__version__} knows (and "
-            f"code that comes with a model is never run): {_first_line(error)}"
+            f"{address.text} is not a model that transformers {transformers.__version__} knows "
+            f"(and code that comes with a model is never run): {_first_line(error)}"
         ) from error
     model = _model(transformers, address, folder, config)
     known, reversed_channels = {}, False
@@ -98,7 +101,7 @@ def _folder(address: Address, download: bool) -> str:
         )
     except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError) as error:
         raise FileNotFoundError(
-            f"{address.name} is no folder here, nor a repository in "
+            f"{address.name} is neither a folder nor a repository in "
             f"{hub.constants.HF_HUB_CACHE}{f' at {revision}' if revision else ''}: correct the "
             "path, or call load_model(…, download=True) once where there is a network."
         ) from error
@@ -138,8 +141,8 @@ def _model(transformers: Any, address: Address, folder: str, config: Any) -> nn.
         )
     except OSError as error:
         raise FileNotFoundError(
-            f"{address.text} has no whole safetensors of its weights in {folder} (pickled ones are "
-            f"not read): {_first_line(error)}"
+            f"{address.text} has no complete safetensors of its weights in {folder} (pickled ones "
+            f"are not read): {_first_line(error)}"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -153,3 +156,13 @@ def _model(transformers: Any, address: Address, folder: str, config: Any) -> nn.
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+SCHEME = Scheme(
+    name="hf",
+    example="hf:microsoft/resnet-18",
+    summary="a Hugging Face image classifier or backbone, from the hub or a folder",
+    build=build_hugging_face,
+    library="transformers",
+    extra="hf",
+)

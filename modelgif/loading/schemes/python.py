@@ -1,4 +1,4 @@
-"""Networks that a Python function returns."""
+"""``python:PACKAGE.MODULE:FUNCTION``: networks that a Python function returns."""
 
 import importlib
 import re
@@ -6,43 +6,30 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from modelgif.loading.address import Address, did_you_mean
-from modelgif.loading.preprocessing import Preprocessed
-from modelgif.loading.state_dict import CheckpointError
-from modelgif.loading.torchvision_timm import Built
-from modelgif.loading.trust import UntrustedError
+from modelgif.loading.errors import CheckpointError, UntrustedError
+from modelgif.loading.preprocessing import taken_apart
+from modelgif.loading.scheme import Built, Scheme
 
 
-def build_python(address: Address) -> Built:
+def build_python(address: Address, *, download: bool = False, trust: Collection[str] = ()) -> Built:
     """Returns what the function of an address returns, and its preprocessing if it has one.
+
+    Args:
+        address: its name ``package.module:function``, its query the function's arguments.
+        download: not needed.
+        trust: not needed: an address that the caller typed is trusted, see `require_trusted_card`.
 
     Raises:
         ValueError: for a malformed address or an unknown function.
         ImportError: when the module cannot be imported.
-        TypeError: when the function returns anything but a module.
+        TypeError: when the function does not return a module.
     """
-    return with_preprocessing(_function(address)(**address.arguments()), address)
+    return taken_apart(_function(address)(**address.arguments()), address.text)
 
 
-def with_preprocessing(network: object, address: Address) -> Built:
-    """Returns what somebody's function returned as a bare network and its preprocessing.
-
-    Raises:
-        TypeError: when it is no module.
-    """
-    if not isinstance(network, nn.Module):
-        raise TypeError(
-            f"{address.text} must return a torch.nn.Module, got {type(network).__name__}."
-        )
-    if isinstance(network, Preprocessed):
-        return network.network, network.preprocessing
-    return network, {}
-
-
-def check_card(architecture: Address, path: Path, trust: Collection[str]) -> None:
-    """Refuses a card that would call anything but a function made in a trusted module.
+def require_trusted_card(architecture: Address, path: Path, trust: Collection[str]) -> None:
+    """Refuses a card that would call anything but a public function of a trusted module.
 
     Args:
         architecture: what the card says.
@@ -50,7 +37,8 @@ def check_card(architecture: Address, path: Path, trust: Collection[str]) -> Non
         trust: modules and packages.
 
     Raises:
-        UntrustedError: for any other.
+        modelgif.loading.errors.UntrustedError: for any other.
+        modelgif.loading.errors.CheckpointError: when the function is not there.
     """
     module, _, name = architecture.name.partition(":")
     if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in trust):
@@ -62,7 +50,9 @@ def check_card(architecture: Address, path: Path, trust: Collection[str]) -> Non
     try:
         origin = getattr(_function(architecture), "__module__", None)
     except (ImportError, ValueError) as error:
-        raise CheckpointError(f"the card of {path} asks for what is not there: {error}") from error
+        raise CheckpointError(
+            f"the card of {path} names a function that does not exist: {error}"
+        ) from error
     if name.startswith("_") or origin != module:
         raise UntrustedError(
             f"the card of {path} asks to run {architecture.name}, which is not a public function "
@@ -86,3 +76,14 @@ def _function(address: Address) -> Callable[..., Any]:
         functions = [n for n in dir(module) if callable(getattr(module, n))]
         raise ValueError(f"{module_name} has no function {name!r}.{did_you_mean(name, functions)}")
     return getattr(module, name)
+
+
+SCHEME = Scheme(
+    name="python",
+    example="python:package.module:function?num_classes=10",
+    summary="what your function returns",
+    build=build_python,
+    is_architecture=True,
+    needs_trust="in a card",
+    check_card=require_trusted_card,
+)

@@ -11,10 +11,10 @@ from torch import nn
 
 import modelgif as gif
 from modelgif.loading.checkpoint import weights_sha256
-from modelgif.loading.hugging_face import HuggingFace
 from modelgif.loading.image_processor import measured_preprocessing
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.schemes.hf import HuggingFace
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_a_backbone_gives_one_feature_map(folder, original, images):
 
 
 def test_a_repository_is_read_from_the_cache(folder, tmp_path, original):
-    with pytest.raises(FileNotFoundError, match=r"me/mine is no folder .*hf.*download=True"):
+    with pytest.raises(FileNotFoundError, match=r"me/mine is neither a folder .*hf.*download=True"):
         load_model("hf:me/mine")
     repository = tmp_path / "hf" / "models--me--mine"
     (repository / "refs").mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_pickled_weights_are_not_read(folder, original):
     (folder / "model.safetensors").unlink()
     torch.save(original.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(
-        FileNotFoundError, match=r"no whole safetensors .*pickled ones are not read"
+        FileNotFoundError, match=r"no complete safetensors .*pickled ones are not read"
     ):
         load_model(f"hf:{folder}")
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from modelgif.loading.checkpoint import weights_sha256, write_checkpoint
+from modelgif.loading.errors import CheckpointError, UntrustedError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError
-from modelgif.loading.trust import TRUSTED, UntrustedError
+from modelgif.loading.trust import TRUSTED
 
 HUBCONF = """
 import torch
@@ -116,6 +116,6 @@ def test_no_card_names_a_repository_or_an_archive(tmp_path, marker, architecture
     write_checkpoint(path, nn.Linear(2, 2), {"architecture": "python:a:b"})
     card = path.with_suffix(".json")
     card.write_text(card.read_text().replace("python:a:b", architecture))
-    with pytest.raises(CheckpointError, match="must begin with torchvision:, timm: or python:"):
+    with pytest.raises(CheckpointError, match="must begin with python:, timm: or torchvision:"):
         load_model(f"file:{path}", trust=(*TRUST, "export:model.pt2"))
     assert not marker.exists()

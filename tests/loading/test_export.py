@@ -12,9 +12,8 @@ from torch import nn
 from torch.export import Dim
 
 import modelgif as gif
+from modelgif.loading.errors import CheckpointError, UntrustedError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError
-from modelgif.loading.trust import UntrustedError
 
 
 @pytest.fixture(scope="module")
