@@ -6,20 +6,20 @@ Every score takes features ``[N, D]`` and labels ``[N]`` and returns a number, h
 from modelgif.transferability._checks import SaturationWarning, SmallClassWarning
 from modelgif.transferability._descent import PedReport, PedWarning
 from modelgif.transferability.combine import scaled_sum
-from modelgif.transferability.etran import EtranParts, etran, etran_parts
-from modelgif.transferability.gbc import gbc
-from modelgif.transferability.h_score import h_score, regularised_h_score
-from modelgif.transferability.knn import knn
-from modelgif.transferability.leep import leep, nce
-from modelgif.transferability.linear_probe import linear_probe
-from modelgif.transferability.logme import logme
-from modelgif.transferability.ncti import NctiParts, ncti, ncti_parts
-from modelgif.transferability.nleep import nleep, nleep_from_posterior
-from modelgif.transferability.parc import parc
-from modelgif.transferability.ped import ped, ped_features
-from modelgif.transferability.ped_grid import ped_grid
-from modelgif.transferability.sfda import sfda
-from modelgif.transferability.transrate import transrate
+from modelgif.transferability.estimators.etran import EtranParts, etran, etran_parts
+from modelgif.transferability.estimators.gbc import gbc
+from modelgif.transferability.estimators.h_score import h_score, regularised_h_score
+from modelgif.transferability.estimators.knn import knn
+from modelgif.transferability.estimators.leep import leep, nce
+from modelgif.transferability.estimators.linear_probe import linear_probe
+from modelgif.transferability.estimators.logme import logme
+from modelgif.transferability.estimators.ncti import NctiParts, ncti, ncti_parts
+from modelgif.transferability.estimators.nleep import nleep, nleep_from_posterior
+from modelgif.transferability.estimators.parc import parc
+from modelgif.transferability.estimators.sfda import sfda
+from modelgif.transferability.estimators.transrate import transrate
+from modelgif.transferability.potential_energy import ped, ped_features
+from modelgif.transferability.potential_energy_grid import ped_grid
 
 __all__ = [
     "EtranParts",

@@ -6,7 +6,7 @@ import torch
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._spread import Spread, shrunk
-from modelgif.transferability.sfda import fisher_shrinkage
+from modelgif.transferability.estimators.sfda import fisher_shrinkage
 
 Covariance = Literal["identity", "within"]
 

@@ -2,7 +2,7 @@
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
 from modelgif.transferability._linear import principal_components
-from modelgif.transferability.leep import expected_prediction
+from modelgif.transferability.estimators.leep import expected_prediction
 
 
 def nleep(

@@ -7,8 +7,8 @@ import numpy as np
 from modelgif.transferability._checks import Features, Labels
 from modelgif.transferability._descent import PedState, ped_state
 from modelgif.transferability._evidence import MeansSpectrum, max_evidence
-from modelgif.transferability.logme import logme
-from modelgif.transferability.ped import Score
+from modelgif.transferability.estimators.logme import logme
+from modelgif.transferability.potential_energy import Score
 
 
 def ped_grid(
