@@ -3,24 +3,14 @@
 import pandas as pd
 
 from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
+from model_selection.scoring_config import ScoresConfig
+from modelgif.transferability import scores
 
 # By the name of a score and a task, or `MEAN`.
 Cells = dict[tuple[str, str], float]
+# In the order of the tables: the scores of the default configuration, then any others.
 TITLES = {
-    "logme": "LogME",
-    "sfda": "SFDA",
-    "nleep": "NLEEP",
-    "gbc": "GBC",
-    "parc": "PARC",
-    "h_score": "H-score",
-    "regularised_h_score": "regularised H-score",
-    "transrate": "TransRate",
-    "ncti": "NCTI",
-    "etran": "ETran",
-    "knn": "nearest neighbours",
-    "linear_probe": "linear probe",
-    "leep": "LEEP",
-    "nce": "NCE",
+    **{name: scores()[name].title for name in dict.fromkeys((*ScoresConfig().names, *scores()))},
     STATIC: "static ranking",
     CHANCE: "random orders",
 }

@@ -1,6 +1,7 @@
-"""Scores of how well a pretrained model will do on a data set, from its features alone.
+"""Scores that predict how well a pretrained model will do on a data set once it is fine-tuned.
 
-Every score takes features ``[N, D]`` and labels ``[N]`` and returns a number, higher for better.
+Each takes features ``[N, D]``, or probabilities ``[N, Z]`` of the source model's head, and labels
+``[N]``, and returns a number; higher is better. `scores` lists them with what each declares.
 """
 
 from modelgif.transferability._checks import SaturationWarning, SmallClassWarning
@@ -20,6 +21,8 @@ from modelgif.transferability.estimators.sfda import sfda
 from modelgif.transferability.estimators.transrate import transrate
 from modelgif.transferability.potential_energy import ped, ped_features
 from modelgif.transferability.potential_energy_grid import ped_grid
+from modelgif.transferability.registry import scores
+from modelgif.transferability.score import Score
 
 __all__ = [
     "EtranParts",
@@ -27,6 +30,7 @@ __all__ = [
     "PedReport",
     "PedWarning",
     "SaturationWarning",
+    "Score",
     "SmallClassWarning",
     "etran",
     "etran_parts",
@@ -47,6 +51,10 @@ __all__ = [
     "ped_grid",
     "regularised_h_score",
     "scaled_sum",
+    "scores",
     "sfda",
     "transrate",
 ]
+
+# A registered score is public by its file alone; the imports above tell type checkers its options.
+globals().update({name: score.compute for name, score in scores().items()})

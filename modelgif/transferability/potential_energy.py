@@ -7,7 +7,7 @@ from torch import Tensor
 from modelgif.transferability._checks import Features, Labels
 from modelgif.transferability._descent import PedReport, ped_state
 
-Score = Callable[[Tensor, Labels], float]
+ScoreFunction = Callable[[Tensor, Labels], float]
 
 
 def ped(
@@ -15,7 +15,7 @@ def ped(
     labels: Labels,
     *,
     general: Features,
-    score: Score,
+    score: ScoreFunction,
     n_sigma: float = 0.6,
     dt: float = 0.1,
     k: float = 1.0,

@@ -8,7 +8,7 @@ from modelgif.transferability._checks import Features, Labels
 from modelgif.transferability._descent import PedState, ped_state
 from modelgif.transferability._evidence import MeansSpectrum, max_evidence
 from modelgif.transferability.estimators.logme import logme
-from modelgif.transferability.potential_energy import Score
+from modelgif.transferability.potential_energy import ScoreFunction
 
 
 def ped_grid(
@@ -16,7 +16,7 @@ def ped_grid(
     labels: Labels,
     *,
     general: Features,
-    score: Score,
+    score: ScoreFunction,
     n_sigma: Sequence[float],
     dt: Sequence[float],
     k: float = 1.0,

@@ -7,6 +7,7 @@ import torch
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._spread import Spread, shrunk
 from modelgif.transferability.estimators.sfda import fisher_shrinkage
+from modelgif.transferability.score import Parts, Score
 
 Covariance = Literal["identity", "within"]
 
@@ -88,3 +89,14 @@ def etran_parts(
     posterior = spread.posterior(within)
     truth = posterior.gather(1, sample.labels[:, None])
     return EtranParts(float(lowest.mean()), float(truth.mean()))
+
+
+SCORES = (
+    Score(
+        etran,
+        title="ETran",
+        source="Gholami et al., ETran, ICCV 2023",
+        invariances=frozenset({"class names", "order"}),
+        parts=Parts(etran_parts, {"energy": 1, "classification": 1}),
+    ),
+)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import principal_components
+from modelgif.transferability.score import Score
 
 Covariance = Literal["spherical", "diagonal"]
 
@@ -63,3 +64,14 @@ def _coefficients(means: Tensor, variances: Tensor, c: int) -> Tensor:
     coefficient = torch.exp(-distance - logs.sum(1) / 2)
     coefficient[c] = 0
     return coefficient
+
+
+SCORES = (
+    Score(
+        gbc,
+        title="GBC",
+        source="Pándy et al., Transferability Estimation using Bhattacharyya Class "
+        "Separability, CVPR 2022",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)

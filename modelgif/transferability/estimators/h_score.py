@@ -5,6 +5,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked, saturating
 from modelgif.transferability._linear import gram, principal_components
+from modelgif.transferability.score import Score
 
 
 def h_score(features: Features, labels: Labels) -> float:
@@ -72,3 +73,19 @@ def _ledoit_wolf(sample: Sample) -> tuple[Tensor, float]:
     result = covariance * (1 - shrinkage)
     result.diagonal().add_(shrinkage * level)
     return result, shrinkage
+
+
+SCORES = (
+    Score(
+        h_score,
+        title="H-score",
+        source="Bao et al., An Information-theoretic Approach to Transferability, ICIP 2019",
+        invariances=frozenset({"class names", "order", "rotation", "scale"}),
+    ),
+    Score(
+        regularised_h_score,
+        title="regularised H-score",
+        source="Ibrahim, Ponomareva and Mazumder, Newer is not always better, 2021",
+        invariances=frozenset({"class names", "order", "rotation", "scale"}),
+    ),
+)

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import torch
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
+from modelgif.transferability.score import Score
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -56,3 +57,14 @@ def knn(
         tally.scatter_add_(1, nearest, votes.expand(len(rows), -1))
         correct += int((tally.argmax(1) == y[rows]).sum())
     return saturating(correct / n, 1.0, "the nearest-neighbour accuracy")
+
+
+SCORES = (
+    Score(
+        knn,
+        title="nearest neighbours",
+        source="Renggli et al., Which Model to Transfer?, CVPR 2022",
+        invariances=frozenset({"class names", "order", "rotation", "scale"}),
+        saturates_at=1.0,
+    ),
+)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked, saturating
+from modelgif.transferability.score import Score
 
 
 def leep(probabilities: Features, labels: Labels, *, log: bool = True) -> float:
@@ -72,3 +73,24 @@ def _check_probabilities(rows: Tensor) -> None:
             "expected rows of probabilities, at least 0 and summing to 1, got values in "
             f"[{float(rows.min()):.4g}, {float(rows.max()):.4g}]; apply a softmax to logits."
         )
+
+
+SCORES = (
+    Score(
+        leep,
+        title="LEEP",
+        source="Nguyen et al., LEEP, ICML 2020",
+        needs="probabilities",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=0.0,
+    ),
+    Score(
+        nce,
+        title="NCE",
+        source="Tran et al., Transferability and Hardness of Supervised "
+        "Classification Tasks, ICCV 2019",
+        needs="probabilities",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=0.0,
+    ),
+)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
+from modelgif.transferability.score import Score
 
 
 def linear_probe(
@@ -59,3 +60,15 @@ def linear_probe(
         probe.fit(x[train], y[train]).score(x[test], y[test]) for train, test in folds.split(x, y)
     ]
     return saturating(float(np.mean(accuracies)), 1.0, "the linear probe's accuracy")
+
+
+SCORES = (
+    Score(
+        linear_probe,
+        title="linear probe",
+        source="Alain and Bengio, Understanding intermediate layers using linear "
+        "classifier probes, 2016",
+        invariances=frozenset({"class names", "scale"}),
+        saturates_at=1.0,
+    ),
+)

@@ -2,6 +2,7 @@
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._evidence import EigenSpectrum, max_evidence
+from modelgif.transferability.score import Score
 
 
 def logme(
@@ -42,3 +43,13 @@ def logme(
         epsilon=epsilon,
     )
     return float(evidence.mean())
+
+
+SCORES = (
+    Score(
+        logme,
+        title="LogME",
+        source="You et al., LogME, ICML 2021",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)

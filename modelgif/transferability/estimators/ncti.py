@@ -9,6 +9,7 @@ from torch import Tensor
 from modelgif.transferability._checks import Features, Labels, Sample, checked
 from modelgif.transferability._linear import principal_components
 from modelgif.transferability._spread import Spread, shrunk
+from modelgif.transferability.score import Parts, Score
 
 # Of the published program: components kept, and how many of them set the shrinkage.
 _COMPONENTS, _LEADING = 64, 32
@@ -101,3 +102,14 @@ def _fisher_space(sample: Sample, within: Tensor, shrinkage: float) -> Tensor:
 
 def _nuclear_norm(matrix: Tensor) -> Tensor:
     return torch.linalg.svdvals(matrix).sum()
+
+
+SCORES = (
+    Score(
+        ncti,
+        title="NCTI",
+        source="Wang et al., How Far Pre-trained Models Are from Neural Collapse, ICCV 2023",
+        invariances=frozenset({"class names", "order", "rotation"}),
+        parts=Parts(ncti_parts, {"geometry": 1, "separability": 1, "variability": -1}),
+    ),
+)

@@ -3,6 +3,7 @@
 from modelgif.transferability._checks import Features, Labels, checked, saturating
 from modelgif.transferability._linear import principal_components
 from modelgif.transferability.estimators.leep import expected_prediction
+from modelgif.transferability.score import Score
 
 
 def nleep(
@@ -70,3 +71,14 @@ def nleep_from_posterior(posterior: Features, labels: Labels, *, log: bool = Fal
     """
     score = expected_prediction(checked(posterior, labels, constant=True), log=log)
     return saturating(score, 0.0 if log else 1.0, "NLEEP")
+
+
+SCORES = (
+    Score(
+        nleep,
+        title="NLEEP",
+        source="Li et al., Ranking Neural Checkpoints, CVPR 2021",
+        invariances=frozenset({"class names", "rotation"}),
+        saturates_at=1.0,
+    ),
+)

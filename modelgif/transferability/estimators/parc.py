@@ -6,6 +6,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import gram, principal_components
+from modelgif.transferability.score import Score
 
 
 def parc(
@@ -73,3 +74,13 @@ def _ranks(values: Tensor) -> Tensor:
     """Returns ranks in float64, ties at their mean rank."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
     return (counts.cumsum(0) - (counts - 1) / 2).to(torch.float64)[inverse]
+
+
+SCORES = (
+    Score(
+        parc,
+        title="PARC",
+        source="Bolya et al., Scalable Diverse Model Selection, NeurIPS 2021",
+        invariances=frozenset({"order", "scale"}),
+    ),
+)

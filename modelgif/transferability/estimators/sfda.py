@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
 from modelgif.transferability._spread import Spread, shrunk
+from modelgif.transferability.score import Score
 
 # Of the published program: e^(−5 λ_max), never below 1e-10.
 _SHRINKAGE_RATE, _LEAST_SHRINKAGE = 5.0, 1e-10
@@ -54,3 +55,14 @@ def fisher_shrinkage(covariance: Tensor) -> float:
         x = torch.nn.functional.normalize(covariance @ y, dim=0)
     largest = float(x @ covariance @ y)
     return max(math.exp(-_SHRINKAGE_RATE * largest), _LEAST_SHRINKAGE)
+
+
+SCORES = (
+    Score(
+        sfda,
+        title="SFDA",
+        source="Shao et al., Not All Models Are Equal, ECCV 2022",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=1.0,
+    ),
+)

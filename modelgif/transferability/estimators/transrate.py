@@ -5,6 +5,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import gram
+from modelgif.transferability.score import Score
 
 
 def transrate(features: Features, labels: Labels, *, epsilon: float = 1e-4) -> float:
@@ -35,3 +36,13 @@ def _coding_rate(x: Tensor, epsilon: float) -> Tensor:
     smaller = gram(x if x.shape[1] <= x.shape[0] else x.T) / (len(x) * epsilon)
     smaller.diagonal().add_(1)
     return torch.linalg.cholesky(smaller).diagonal().log().sum()
+
+
+SCORES = (
+    Score(
+        transrate,
+        title="TransRate",
+        source="Huang et al., Frustratingly Easy Transferability Estimation, ICML 2022",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)
