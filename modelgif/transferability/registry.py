@@ -20,10 +20,10 @@ def scores(*, needs: Needs | None = None) -> Mapping[str, Score]:
 
     Example:
         >>> from modelgif import transferability
-        >>> list(transferability.scores(needs="probabilities"))
-        ['leep', 'nce']
         >>> transferability.scores()["knn"].title
         'nearest neighbours'
+        >>> "leep" in transferability.scores(needs="features")
+        False
     """
     return {n: score for n, score in _registered().items() if needs in (None, score.needs)}
 

@@ -32,6 +32,7 @@ class Score:
             the score's; its keyword arguments are the options, `seed` among them where it draws at
             random.
         title: the name in tables.
+        measures: what it measures, a phrase.
         source: the paper.
         needs: features ``[N, D]``, or class probabilities ``[N, Z]`` of the source model's head.
         invariances: what may change without changing the score: the names of the target classes,
@@ -43,6 +44,7 @@ class Score:
 
     compute: Callable[..., float]
     title: str
+    measures: str
     source: str
     needs: Needs = "features"
     invariances: frozenset[Invariance] = frozenset()

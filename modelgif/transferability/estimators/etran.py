@@ -95,6 +95,7 @@ SCORES = (
     Score(
         etran,
         title="ETran",
+        measures="energy of the features and probability of the true class",
         source="Gholami et al., ETran, ICCV 2023",
         invariances=frozenset({"class names", "order"}),
         parts=Parts(etran_parts, {"energy": 1, "classification": 1}),

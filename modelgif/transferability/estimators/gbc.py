@@ -70,6 +70,7 @@ SCORES = (
     Score(
         gbc,
         title="GBC",
+        measures="overlap of the classes as Gaussians (Bhattacharyya)",
         source="Pándy et al., Transferability Estimation using Bhattacharyya Class "
         "Separability, CVPR 2022",
         invariances=frozenset({"class names", "order", "rotation"}),

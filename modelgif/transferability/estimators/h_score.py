@@ -79,12 +79,14 @@ SCORES = (
     Score(
         h_score,
         title="H-score",
+        measures="share of the whitened variance that lies between the classes",
         source="Bao et al., An Information-theoretic Approach to Transferability, ICIP 2019",
         invariances=frozenset({"class names", "order", "rotation", "scale"}),
     ),
     Score(
         regularised_h_score,
         title="regularised H-score",
+        measures="the H-score with Ledoit and Wolf's shrunk covariance",
         source="Ibrahim, Ponomareva and Mazumder, Newer is not always better, 2021",
         invariances=frozenset({"class names", "order", "rotation", "scale"}),
     ),

@@ -63,6 +63,7 @@ SCORES = (
     Score(
         knn,
         title="nearest neighbours",
+        measures="leave-one-out accuracy of the five nearest neighbours",
         source="Renggli et al., Which Model to Transfer?, CVPR 2022",
         invariances=frozenset({"class names", "order", "rotation", "scale"}),
         saturates_at=1.0,

@@ -79,6 +79,7 @@ SCORES = (
     Score(
         leep,
         title="LEEP",
+        measures="log probability of the true class given the source model's classes",
         source="Nguyen et al., LEEP, ICML 2020",
         needs="probabilities",
         invariances=frozenset({"class names", "order"}),
@@ -87,6 +88,7 @@ SCORES = (
     Score(
         nce,
         title="NCE",
+        measures="negative conditional entropy of the labels given source labels",
         source="Tran et al., Transferability and Hardness of Supervised "
         "Classification Tasks, ICCV 2019",
         needs="probabilities",

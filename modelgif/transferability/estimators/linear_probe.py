@@ -66,6 +66,7 @@ SCORES = (
     Score(
         linear_probe,
         title="linear probe",
+        measures="cross-validated accuracy of logistic regression",
         source="Alain and Bengio, Understanding intermediate layers using linear "
         "classifier probes, 2016",
         invariances=frozenset({"class names", "scale"}),

@@ -49,6 +49,7 @@ SCORES = (
     Score(
         logme,
         title="LogME",
+        measures="evidence of the labels under a Bayesian linear model of the features",
         source="You et al., LogME, ICML 2021",
         invariances=frozenset({"class names", "order", "rotation"}),
     ),

@@ -108,6 +108,7 @@ SCORES = (
     Score(
         ncti,
         title="NCTI",
+        measures="closeness of the features to neural collapse",
         source="Wang et al., How Far Pre-trained Models Are from Neural Collapse, ICCV 2023",
         invariances=frozenset({"class names", "order", "rotation"}),
         parts=Parts(ncti_parts, {"geometry": 1, "separability": 1, "variability": -1}),

@@ -77,6 +77,7 @@ SCORES = (
     Score(
         nleep,
         title="NLEEP",
+        measures="probability of the true class given the components of a Gaussian mixture",
         source="Li et al., Ranking Neural Checkpoints, CVPR 2021",
         invariances=frozenset({"class names", "rotation"}),
         saturates_at=1.0,

@@ -80,6 +80,7 @@ SCORES = (
     Score(
         parc,
         title="PARC",
+        measures="rank correlation of feature and label dissimilarities of pairs of samples",
         source="Bolya et al., Scalable Diverse Model Selection, NeurIPS 2021",
         invariances=frozenset({"order", "scale"}),
     ),

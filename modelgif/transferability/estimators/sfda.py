@@ -61,6 +61,7 @@ SCORES = (
     Score(
         sfda,
         title="SFDA",
+        measures="probability of the true class in a Fisher space, uncertain samples mixed",
         source="Shao et al., Not All Models Are Equal, ECCV 2022",
         invariances=frozenset({"class names", "order"}),
         saturates_at=1.0,

@@ -42,6 +42,7 @@ SCORES = (
     Score(
         transrate,
         title="TransRate",
+        measures="mutual information of features and labels, by coding rates",
         source="Huang et al., Frustratingly Easy Transferability Estimation, ICML 2022",
         invariances=frozenset({"class names", "order", "rotation"}),
     ),
