@@ -10,7 +10,6 @@ import scipy.stats
 
 from model_selection.scoring_config import EvaluationConfig
 from model_selection.taus import (
-    interval,
     mean_of_tasks,
     of_known,
     resampled_taus,
@@ -18,6 +17,7 @@ from model_selection.taus import (
     taus,
 )
 from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.percentile_interval import percentile_interval
 from modelgif.ranking import pearson, top_1_regret, top_k_recall
 
 STATIC, CHANCE = "static_ranking", "chance"
@@ -141,10 +141,11 @@ def _with_interval(
     rows = [(tasks[i], values[i], draws[:, i], counts[i]) for i in known]
     if exist.any():
         rows.append((MEAN, values[exist].mean(), mean_of_tasks(draws, values), int(exist.sum())))
-    found = []
+    found, tails = [], ((1 - level) / 2, (1 + level) / 2)
     for subject, value, resampled, n in rows:
         found.append(Measurement(subject, quantity, float(value), n))
-        ends = interval(resampled, level)
+        # None where most draws of models leave no order.
+        ends = percentile_interval(resampled, tails=tails, min_known=len(resampled) // 2 + 1)
         if ends is not None:
             found.append(Measurement(subject, f"{quantity}_low", ends[0], n))
             found.append(Measurement(subject, f"{quantity}_high", ends[1], n))

@@ -11,7 +11,7 @@ from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
 from model_selection.sheets import by_score
 from model_selection.static_ranking import static_ranking
 from model_selection.tables import accuracy_table, choice_table, note_table, tau_table
-from model_selection.view import measured, ordered, task_columns, title
+from model_selection.view import cells, ordered, task_columns, title
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
@@ -28,7 +28,7 @@ def plot(run: Run[ModelSelectionConfig]) -> None:
     records = read_records(run.folder / "records.csv")
     accuracy, sheet = read_accuracy(run), pd.read_csv(run.folder / "scores.csv")
     scores = by_score(sheet, accuracy) | {STATIC: static_ranking(accuracy)}
-    tau = measured(records, TAU)
+    tau = cells(records, TAU)
     best = [name for name in ordered(records) if name != STATIC and (name, MEAN) in tau]
     shown = {name: scores[name] for name in (*best[:_N_BEST], STATIC)}
     figures = {
@@ -76,11 +76,11 @@ def orders(records: pd.DataFrame) -> Figure:
     Args:
         records: ``records.csv``.
     """
-    tau, low, high = (measured(records, f"{TAU}{end}") for end in ("", "_low", "_high"))
+    tau, low, high = (cells(records, f"{TAU}{end}") for end in ("", "_low", "_high"))
     names = ordered(records)
     figure = Figure(figsize=(6.8, 0.3 * len(names) + 1.2), layout="constrained")
     axes = figure.add_subplot(xlabel="weighted Kendall's τ of score and accuracy")
-    chance = 1.96 * measured(records, "null_spread")[CHANCE, MEAN]
+    chance = 1.96 * cells(records, "null_spread")[CHANCE, MEAN]
     axes.axvspan(-chance, chance, color="#EEEEEE", lw=0)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for row, name in enumerate(names):
@@ -104,17 +104,17 @@ def tau_map(records: pd.DataFrame) -> Figure:
     Args:
         records: ``records.csv``.
     """
-    tau, names = measured(records, TAU), ordered(records)
+    tau, names = cells(records, TAU), ordered(records)
     columns = [*task_columns(records), MEAN]
-    cells = np.array([[tau.get((name, column), np.nan) for column in columns] for name in names])
+    grid = np.array([[tau.get((name, column), np.nan) for column in columns] for name in names])
     figure = Figure(
         figsize=(0.95 * len(columns) + 2.6, 0.3 * len(names) + 1.4), layout="constrained"
     )
     axes = figure.add_subplot()
     scale = colormaps["RdBu"].with_extremes(bad="#D9D9D9")
-    image = axes.imshow(cells, scale, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    image = axes.imshow(grid, scale, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="weighted Kendall's τ", shrink=0.8)
-    for (row, column), value in np.ndenumerate(cells):
+    for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)

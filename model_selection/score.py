@@ -23,7 +23,7 @@ from model_selection.scorers import (
 )
 from model_selection.tasks import task_names
 from model_selection.train import n_workers
-from model_selection.zoo import Member, roster
+from model_selection.zoo import PretrainedModel, roster
 from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed, resolve_device, seeded_generator
@@ -90,7 +90,7 @@ def with_sums(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_labels(
-    run: Run[ModelSelectionConfig], members: Sequence[Member], tasks: Sequence[str]
+    run: Run[ModelSelectionConfig], members: Sequence[PretrainedModel], tasks: Sequence[str]
 ) -> None:
     """Refuses models that were not given the same images of a task in the same order.
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
 from model_selection.scoring_config import ScoresConfig
+from modelgif.experiment.record_values import values_by
 from modelgif.transferability import scores
 
 # By the name of a score and a task, or `MEAN`.
@@ -30,7 +31,7 @@ def methods(records: pd.DataFrame) -> list[str]:
 
 def ordered(records: pd.DataFrame) -> list[str]:
     """Returns the scores, the best mean τ first and those without one last."""
-    tau = measured(records, TAU)
+    tau = cells(records, TAU)
     return sorted(methods(records), key=lambda name: -tau.get((name, MEAN), -2.0))
 
 
@@ -40,11 +41,10 @@ def task_columns(records: pd.DataFrame) -> list[str]:
     return [name for name in found if name != MEAN]
 
 
-def measured(records: pd.DataFrame, quantity: str, *, column: str = "value") -> Cells:
+def cells(records: pd.DataFrame, quantity: str, *, column: str = "value") -> Cells:
     """Returns one quantity by score and task, missing numbers left out."""
-    rows = records[records["quantity"] == quantity]
-    cells = zip(rows["method"], rows["subject"], rows[column], strict=True)
-    return {(name, subject): float(number) for name, subject, number in cells if pd.notna(number)}
+    found = values_by(records, ("method", "subject"), quantity=quantity, column=column)
+    return {key: float(number) for key, number in found.items() if pd.notna(number)}
 
 
 def counted(

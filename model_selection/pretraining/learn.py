@@ -64,7 +64,7 @@ def learn(
     return mean_loss
 
 
-def measured(
+def held_out_figure(
     pretext: Pretext, images: Tensor, labels: Tensor, *, generator: torch.Generator
 ) -> Figure:
     """Returns the pretext's figure of images it did not learn, in evaluation mode.

@@ -44,17 +44,3 @@ def half_width(draws: np.ndarray) -> float | None:
     """Returns 1.96 standard deviations of what exists of the draws ``[B]``, None without two."""
     known = draws[~np.isnan(draws)]
     return float(1.96 * known.std()) if len(known) > 1 else None
-
-
-def interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """Returns the 95 % percentile interval of what exists of the draws ``[B]``, None without two.
-
-    For agreements with tasks redrawn it keeps its level in simulated worlds, as a test checks;
-    mirrored at the estimate, as by the basic bootstrap, it would be too high, because draws with
-    copies agree less.
-    """
-    known = draws[~np.isnan(draws)]
-    if len(known) < 2:
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)

@@ -6,8 +6,8 @@ from task_relatedness.statistics.groups import GROUPS
 from task_relatedness.tables.record_views import (
     READING_TITLES,
     SORTED_BY,
+    by_method,
     by_reading,
-    measured,
     ordered,
     title,
 )
@@ -73,7 +73,7 @@ def target_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
         truth: the name of a `task_relatedness.statistics.measure.Truth`.
     """
     names = ordered(records, truth)
-    found = {task.name: measured(records, truth, f"columns.{task.name}") for task in TASKS}
+    found = {task.name: by_method(records, truth, f"columns.{task.name}") for task in TASKS}
     rows = [
         {"target": task.name, "group": task.group}
         | {title(name): found[task.name].get(name) for name in names}
@@ -90,8 +90,8 @@ def retrieval_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
         records: ``records.csv``.
         truth: the name of a `task_relatedness.statistics.measure.Truth`.
     """
-    precision = [measured(records, truth, f"precision_at_{k}") for k in range(1, 6)]
-    recall = [measured(records, truth, f"recall_at_{k}") for k in range(1, 6)]
+    precision = [by_method(records, truth, f"precision_at_{k}") for k in range(1, 6)]
+    recall = [by_method(records, truth, f"recall_at_{k}") for k in range(1, 6)]
     n_relevant = sum(bool(found) for found in precision)
     of_truth = (records["subject"] == truth) & (records["quantity"] == "precision_at_1")
     n_sources = int(records.loc[of_truth, "n"].max()) - 1
@@ -121,7 +121,7 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
         **{f"branch {group}": f"branch.{group}" for group in groups},
         "within nearer than between": "separation",
     }
-    found = {column: measured(records, GROUPS, name) for column, name in columns.items()}
+    found = {column: by_method(records, GROUPS, name) for column, name in columns.items()}
     separation = found["within nearer than between"]
     names = sorted(separation, key=lambda name: -separation[name])
     rows = [
@@ -131,7 +131,7 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["method", *columns])
     table = table.astype(dict.fromkeys(columns, float))
     table = table.loc[:, ["method", *(column for column in columns if found[column])]]
-    p = measured(records, GROUPS, "separation.p")
+    p = by_method(records, GROUPS, "separation.p")
     return table.assign(p=[_p_text(p.get(name)) for name in names])
 
 

@@ -30,7 +30,7 @@ from model_selection.sheets import (
 from model_selection.static_ranking import published_accuracy, published_taus, static_ranking
 from model_selection.tables import choice_table, note_table, seed_table, tau_table
 from model_selection.tasks import task_names
-from model_selection.taus import interval, resampled_taus, shuffled_taus, taus
+from model_selection.taus import resampled_taus, shuffled_taus, taus
 from model_selection.zoo import roster
 from modelgif import transferability
 from modelgif.experiment.config import Config, load_config
@@ -169,13 +169,6 @@ def test_a_bootstrap_interval_against_all_draws_there_are():
     low, high = (found[MEAN, f"{TAU}_{end}"].value for end in ("low", "high"))
     assert [low, high] == pytest.approx(exact, abs=0.07)
     assert found[MEAN, TAU].value == pytest.approx(taus(x, y).mean())
-
-
-def test_percentile_intervals():
-    values = np.arange(101, dtype=float)
-    assert interval(values, 0.9) == pytest.approx((5, 95))
-    assert interval(np.append(values, np.nan), 0.9) == pytest.approx((5, 95))
-    assert interval(np.array([1.0, np.nan]), 0.9) is None
 
 
 def test_p_values_against_all_orders_there_are():

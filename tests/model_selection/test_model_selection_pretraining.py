@@ -15,7 +15,7 @@ from model_selection.pretraining.comparing import (
     nt_xent,
     partners,
 )
-from model_selection.pretraining.learn import learn, measured
+from model_selection.pretraining.learn import held_out_figure, learn
 from model_selection.pretraining.make import make_pretext
 from model_selection.pretraining.reconstruction import Denoising, Inpainting, masked_error
 from model_selection.pretraining.views import random_views
@@ -225,12 +225,12 @@ def pretrained(name, network):
     torch.manual_seed(1)
     pretext = make_pretext(CASES[name], network, 16, data.train_images.mean(0))
     held_out = data.test_images, data.test_labels
-    before = measured(pretext, *held_out, generator=generator(9))
+    before = held_out_figure(pretext, *held_out, generator=generator(9))
     images, labels = data.train_images[:500], data.train_labels[:500]
     loss = learn(pretext, images, labels, TRAINING, generator=generator(5))
     assert math.isfinite(loss)
     assert not pretext.training
-    return pretext, before, measured(pretext, *held_out, generator=generator(9))
+    return pretext, before, held_out_figure(pretext, *held_out, generator=generator(9))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from model_unlearning.build import TrainingBuilder, other_labels, salient_weights
 from model_unlearning.config import ClassConfig, UnlearningConfig
 from model_unlearning.evaluate import comparisons, evaluate
 from model_unlearning.extract_fields import IMAGE_SETS, choose_references, extract_fields
@@ -24,8 +25,7 @@ from model_unlearning.plot import plot
 from model_unlearning.split import make_split
 from model_unlearning.tables import final_table, verdict_table
 from model_unlearning.train import checkpoint_path, train
-from model_unlearning.workshop import Workshop, other_labels, salient_weights
-from model_unlearning.zoo import Member, roster
+from model_unlearning.zoo import UnlearningModel, roster
 from modelgif.data.data import load_data
 from modelgif.distances.distance import distance
 from modelgif.experiment.conditions import conditions_line
@@ -72,9 +72,9 @@ def test_the_roster_is_a_row_a_model(smoke):
     members = roster(smoke)
     assert len({m.name for m in members}) == len(members) == 14
     assert members[:3] == [
-        Member("reference", 0, 0, 4),
-        Member("unrelated", 0, 1, 4),
-        Member("direct", 0, 0, 4),
+        UnlearningModel("reference", 0, 0, 4),
+        UnlearningModel("unrelated", 0, 1, 4),
+        UnlearningModel("direct", 0, 0, 4),
     ]
     assert {m.kind for m in members if m.parent == "reference-1"} == {
         "approximate",
@@ -82,7 +82,7 @@ def test_the_roster_is_a_row_a_model(smoke):
         "gradient_ascent",
         "salun",
     }
-    assert Member("direct", 0, 0, 7).saved_epochs(3) == [3, 6, 7]
+    assert UnlearningModel("direct", 0, 0, 7).saved_epochs(3) == [3, 6, 7]
 
 
 def test_the_stages_leave_what_the_design_promises(finished):
@@ -133,14 +133,14 @@ def test_the_split_keeps_sides_apart(forget):
 
 
 def test_members_are_what_their_recipe_says(finished, smoke):
-    workshop = Workshop(smoke, make_split(smoke), torch.device("cpu"))
+    builder = TrainingBuilder(smoke, make_split(smoke), torch.device("cpu"))
     parent = read_snapshot(finished.folder / "zoo" / "reference-0" / "snapshot.pt")
 
     def begin(name):
         own = member(smoke, name)
-        return workshop.begin(own, None if own.parent is None else parent)
+        return builder.begin(own, None if own.parent is None else parent)
 
-    whole, forgotten = len(workshop.split.forgotten), int(workshop.split.forgotten.sum())
+    whole, forgotten = len(builder.split.forgotten), int(builder.split.forgotten.sum())
     shown = {kind: len(begin(f"{kind}-0").images) for kind in ("reference", "direct", "salun")}
     assert shown == {"reference": whole, "direct": whole - forgotten, "salun": whole}
     assert set(begin("gradient_ascent-0").labels.tolist()) == {3}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from modelgif.experiment.percentile_interval import percentile_interval
 from task_relatedness.statistics.agreement import (
     READINGS,
     agreement,
@@ -14,7 +15,6 @@ from task_relatedness.statistics.agreement import (
 from task_relatedness.statistics.bootstrap import (
     half_width,
     image_counts,
-    interval,
     redrawn,
     task_counts,
 )
@@ -155,12 +155,9 @@ def test_a_spread_over_redrawn_images_is_the_error_of_a_mean():
     assert half_width(drawn) == pytest.approx(1.96 * values.std() / 20, rel=0.06)
 
 
-def test_what_does_not_exist_is_left_out_of_intervals():
-    draws = np.array([*np.linspace(0, 1, 101), np.nan, np.nan])
-    assert interval(draws) == pytest.approx((0.025, 0.975))
+def test_what_does_not_exist_is_left_out_of_half_widths():
     assert half_width(np.array([1.0, 3.0, np.nan])) == pytest.approx(1.96)
     for few in ([np.nan, 0.5], [np.nan], []):
-        assert interval(np.array(few)) is None
         assert half_width(np.array(few)) is None
 
 
@@ -184,7 +181,7 @@ def test_intervals_for_other_tasks_hold_the_true_agreement(reading):
     for number in range(80):
         counts = task_counts(12, 150, seed=number)
         draws = agreement_of_draws(near[number], apt[number], reading, counts)
-        low, high = interval(draws)
+        low, high = percentile_interval(draws)
         held += low <= every.mean() <= high
         widths.append(high - low)
     assert held / 80 > 0.9
