@@ -38,6 +38,7 @@ from modelgif.experiment.measurement import Measurement
 from modelgif.experiment.record import Record, read_records
 from modelgif.experiment.run import open_run
 from modelgif.reporting.table import write_csv
+from tests.support.finished import check_files, checked_workbook
 
 QUICK = EvaluationConfig(n_bootstrap=40, n_permutations=40)
 PLAIN = PedConfig(bases=(), grid=None)
@@ -507,8 +508,7 @@ def finished(smoke, tmp_path_factory):
 def test_the_stages_leave_what_the_design_promises(finished, smoke):
     names = ["scores.csv", "halves.csv", "grid.csv", "records.csv", "results.xlsx"]
     names += [f"figures/{picture}.png" for picture in PICTURES]
-    assert all((finished.folder / name).stat().st_size > 0 for name in names)
-    assert not list(finished.folder.rglob("*.part"))
+    check_files(finished.folder, names)
     cells = len(roster(smoke)) * len(task_names(smoke))
     scores = pd.read_csv(finished.folder / "scores.csv")
     assert scores.groupby("score").size().to_dict() == dict.fromkeys(
@@ -516,9 +516,7 @@ def test_the_stages_leave_what_the_design_promises(finished, smoke):
     )
     halves = pd.read_csv(finished.folder / "halves.csv")
     assert len(halves) == 3 * 3 * cells
-    book = pd.read_excel(finished.folder / "results.xlsx", sheet_name=None)
-    records = read_records(finished.folder / "records.csv")
-    np.testing.assert_allclose(book["records"]["value"], records["value"], rtol=1e-12)
+    book = checked_workbook(finished.folder)
     assert book["accuracy"]["model"].tolist()[0] == roster(smoke)[-1].name
 
 
