@@ -21,7 +21,7 @@ def gain_table(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     The sign test asks whether τ is as often worse as it is better.
 
     Args:
-        runs: ``records.csv`` of one configuration, a frame a seed.
+        runs: ``records.csv`` of one configuration, one frame per seed.
     """
     rows = []
     published = published_taus("ped")

@@ -75,8 +75,8 @@ def score_measurements(
     orders.
 
     Args:
-        scores: by name, a row a model and a column a task as `accuracy`, NaN where missing; the
-            static ranking among them.
+        scores: by name, one row per model and one column per task as `accuracy`, NaN where
+            missing; the static ranking among them.
         accuracy: after fine-tuning.
         config: numbers of draws, level, k.
         seed: of the draws.
@@ -99,9 +99,10 @@ def score_measurements(
         own += _choices(table, truth, tasks, counts, config.top_k)
         if np.isfinite(measured[name]).any():
             own.append(_p_value(measured[name], shuffled_taus(table, truth, orders)))
-        for quantity, rival in (("over_static", STATIC), ("gain", name.removesuffix(PED))):
-            if rival != name and rival in tables:
-                apart, spread = measured[name] - measured[rival], drawn[name] - drawn[rival]
+        for quantity, baseline in (("over_static", STATIC), ("gain", name.removesuffix(PED))):
+            if baseline != name and baseline in tables:
+                apart = measured[name] - measured[baseline]
+                spread = drawn[name] - drawn[baseline]
                 own += _with_interval(quantity, apart, spread, tasks, counts, config.level)
         if name.endswith(PED):
             test = sign_test(measured[name] - measured[name.removesuffix(PED)])

@@ -69,7 +69,7 @@ def plot(run: Run[ModelSelectionConfig]) -> None:
 
 
 def orders(records: pd.DataFrame) -> Figure:
-    """Returns one row a score, best first: τ of every task, and the mean with its interval.
+    """Returns one row per score, best first: τ of every task, and the mean with its interval.
 
     The band holds 95 % of the means that random orders give.
 
@@ -99,7 +99,7 @@ def orders(records: pd.DataFrame) -> Figure:
 
 
 def tau_map(records: pd.DataFrame) -> Figure:
-    """Returns τ as a table of colours, a row a score and a column a task; grey where there is none.
+    """Returns τ as a table of colours, one row per score and one column per task; grey is none.
 
     Args:
         records: ``records.csv``.
@@ -130,8 +130,8 @@ def against_accuracy(scores: dict[str, pd.DataFrame], accuracy: pd.DataFrame) ->
     """Returns one panel a score and task: a dot a model, its score across and its accuracy up.
 
     Args:
-        scores: by name, a row a model and a column a task.
-        accuracy: after fine-tuning, likewise.
+        scores: by name, one row per model and one column per task.
+        accuracy: after fine-tuning, one row per model and one column per task.
     """
     n_rows, n_columns = len(scores), accuracy.shape[1]
     figure = Figure(figsize=(2.1 * n_columns + 0.6, 2.0 * n_rows + 0.6), layout="constrained")

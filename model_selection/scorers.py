@@ -174,7 +174,7 @@ def _score(score: Score, task: TaskFeatures, **options: int) -> tuple[float]:
 
 
 def _read(names: Sequence[str], compute: Callable[[], Sequence[float]]) -> Iterator[Reading]:
-    """Gives the values that `compute` returns, one a name."""
+    """Gives the values that `compute` returns, one per name."""
     found, seconds, note = _tried(compute)
     values = [math.nan] * len(names) if found is None else list(found)
     for name, value in zip(names, values, strict=True):

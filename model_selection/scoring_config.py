@@ -1,4 +1,4 @@
-"""Which scores are computed, on which features, and how they are judged."""
+"""Which scores are computed, on which features, and how they are evaluated."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -66,7 +66,7 @@ class ScoresConfig(Config):
             tables, those of the test images that the accuracy is measured on.
         ped: potential energy descent.
         nleep_max_components: at most so many components of NLEEP's mixture; None for the authors'
-            five a class whatever the cost.
+            five per class whatever the cost.
         halves: scores of random halves of the samples.
     """
 
@@ -96,11 +96,11 @@ class ScoresConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """How orders of models are judged.
+    """How rankings of models are evaluated.
 
     Attributes:
         top_k: how many of the best models a recall asks for.
-        n_bootstrap: draws of models, with replacement, behind an interval.
+        n_bootstrap: bootstrap draws of models behind an interval.
         n_permutations: shuffled orders behind a null spread and a p-value.
         level: of the intervals.
     """

@@ -18,7 +18,7 @@ from model_selection.view import (
 
 
 def tau_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a score, best first: τ of every task, their mean, and how sure it is.
+    """Returns one row per score, best first: τ of every task, their mean, and how sure it is.
 
     A τ of fewer models than there are, or a mean of fewer tasks, says of how many; without an order
     there is none. The last row is what random orders give, as ± 1 standard deviation.
@@ -51,7 +51,7 @@ def tau_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a score: what choosing by it gives, and what it costs, means over tasks.
+    """Returns one row per score: what choosing by it gives, and what it costs, means over tasks.
 
     Args:
         records: ``records.csv``.
@@ -85,7 +85,7 @@ def seed_table(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Returns the mean τ of each score by seed, and the mean over seeds, best first.
 
     Args:
-        runs: ``records.csv`` of one configuration, a frame a seed.
+        runs: ``records.csv`` of one configuration, one frame per seed.
     """
     by_seed = {f"seed {run['seed'].iloc[0]}": cells(run, TAU) for run in runs}
     rows = []
@@ -117,10 +117,10 @@ def grid_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_table(accuracy: pd.DataFrame, kinds: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a model, best first: what it is and its accuracies after fine-tuning.
+    """Returns one row per model, best first: what it is and its accuracies after fine-tuning.
 
     Args:
-        accuracy: a row a model and a column a task.
+        accuracy: one row per model and one column per task.
         kinds: architecture and pretraining of the same models.
     """
     table = pd.concat([kinds.loc[accuracy.index], accuracy], axis=1)

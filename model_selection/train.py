@@ -1,4 +1,4 @@
-"""Stage 1: pretrains the zoo, one checkpoint a model; finished models are skipped."""
+"""Stage 1: pretrains the zoo, one checkpoint per model; finished models are skipped."""
 
 from functools import lru_cache, partial
 from pathlib import Path

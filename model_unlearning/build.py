@@ -23,7 +23,7 @@ class TrainingInProgress:
     Attributes:
         trainer: holds the model and all that changes from epoch to epoch.
         images: what is shown, on the model's device.
-        labels: the true ones; likewise.
+        labels: the true ones, on the model's device.
         relabelled: which images get a fresh wrong label at every draw, ``[N]`` of bool.
         ascend: whether the loss is to rise.
         mask: which weights may change; None for all.

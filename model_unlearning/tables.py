@@ -44,10 +44,11 @@ def final_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a model and image set: how far it is from either side, and which is nearer.
+    """Returns one row per model and image set: how far it is from either side, and which is nearer.
 
     The first two rows of an image set are the sides themselves: ``original`` is the distance of
-    two originals, and of the original to the retrained; ``retrained`` likewise.
+    two originals, and of the original to the retrained; ``retrained``
+    is the distance of the original to the retrained, and of two retrained models.
 
     Args:
         records: ``records.csv``.

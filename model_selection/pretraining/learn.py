@@ -27,7 +27,7 @@ def learn(
     Args:
         pretext: with its network.
         images: ``[N, C, H, W]``, moved to the pretext's device.
-        labels: ``[N]``, likewise.
+        labels: ``[N]``, moved to the pretext's device.
         config: optimiser and schedule.
         generator: CPU generator of everything random.
 
@@ -70,7 +70,7 @@ def held_out_figure(
     """Returns the pretext's figure of images it did not learn, in evaluation mode.
 
     Args:
-        pretext: likewise.
+        pretext: with its network.
         images: ``[M, C, H, W]``.
         labels: ``[M]``.
         generator: CPU generator of everything random.

@@ -3,17 +3,17 @@
 import numpy as np
 
 
-def image_counts(n_images: int, n_draws: int, seed: int) -> np.ndarray:
+def image_counts(n_images: int, n_bootstrap: int, seed: int) -> np.ndarray:
     """Returns how often each image is drawn when as many as there are are drawn, ``[B, N]``.
 
     Equal seeds draw the same ones.
     """
     share = np.full(n_images, 1 / n_images)
-    return np.random.default_rng(seed).multinomial(n_images, share, size=n_draws)
+    return np.random.default_rng(seed).multinomial(n_images, share, size=n_bootstrap)
 
 
-def redrawn(per_reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns mean distances over redrawn references, ``[B, M, M]``.
+def resampled(per_reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns mean distances over resampled references, ``[B, M, M]``.
 
     Args:
         per_reference: ``[M, M, N]``.
@@ -22,7 +22,7 @@ def redrawn(per_reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.moveaxis(per_reference @ counts.T, -1, 0) / counts.sum(1)[:, None, None]
 
 
-def task_counts(n_tasks: int, n_draws: int, seed: int) -> np.ndarray:
+def task_counts(n_tasks: int, n_bootstrap: int, seed: int) -> np.ndarray:
     """Returns how often each task is drawn when as many as there are are drawn, ``[B, M]``.
 
     A draw of fewer than three different tasks has no order of sources; others take its place.
@@ -34,10 +34,10 @@ def task_counts(n_tasks: int, n_draws: int, seed: int) -> np.ndarray:
         raise ValueError(f"an order of sources needs at least three tasks, got {n_tasks}.")
     generator = np.random.default_rng(seed)
     kept = np.empty((0, n_tasks), dtype=np.int64)
-    while len(kept) < n_draws:
-        drawn = generator.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=n_draws)
+    while len(kept) < n_bootstrap:
+        drawn = generator.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=n_bootstrap)
         kept = np.concatenate([kept, drawn[(drawn > 0).sum(1) >= 3]])
-    return kept[:n_draws]
+    return kept[:n_bootstrap]
 
 
 def half_width(draws: np.ndarray) -> float | None:

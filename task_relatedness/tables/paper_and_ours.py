@@ -72,7 +72,9 @@ def paper_table(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.Data
         "printed": {ours[name]: value for name, value in printed.items() if name in ours},
         "their matrix, our code": {
             ours[name]: value
-            for name, value in by_method(published_records(n_draws=2), PUBLISHED, _READING).items()
+            for name, value in by_method(
+                published_records(n_bootstrap=2), PUBLISHED, _READING
+            ).items()
             if name in ours
         },
         **{

@@ -15,7 +15,7 @@ from task_relatedness.tasks import TASKS
 
 
 def agreement_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
-    """Returns one row a method, best first: its agreement with a truth in each reading.
+    """Returns one row per method, best first: its agreement with a truth in each reading.
 
     In brackets is the interval for other tasks; the last column is what other images would change.
 
@@ -66,7 +66,7 @@ def lead_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
 
 
 def target_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
-    """Returns one row a target: each method's coefficient of its sources, itself not among them.
+    """Returns one row per target: each method's coefficient of its sources, itself not among them.
 
     Args:
         records: ``records.csv``.
@@ -107,7 +107,7 @@ def retrieval_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
 
 
 def group_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a method: whether its tree and its distances show the groups of tasks.
+    """Returns one row per method: whether its tree and its distances show the groups of tasks.
 
     Columns that no method has a number in are left out.
 
@@ -136,7 +136,7 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def zoo_table(roster: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a task: what its network reached on the test rooms, and what it means.
+    """Returns one row per task: what its network reached on the test rooms, and what it means.
 
     Args:
         roster: ``zoo/roster.csv``.

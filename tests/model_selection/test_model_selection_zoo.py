@@ -80,7 +80,10 @@ def test_draws_spread_evenly_over_classes():
     other = balanced_rows(labels, 20, generator=generator(1), what="n")
     assert other.tolist() != rows.tolist()
     assert balanced_rows(labels, None, generator=generator(), what="n").tolist() == [*range(73)]
-    for count, message in ((74, "n must be at most 73"), (2, "n must be at least 3, one a class")):
+    for count, message in (
+        (74, "n must be at most 73"),
+        (2, "n must be at least 3, one per class"),
+    ):
         with pytest.raises(ValueError, match=message):
             balanced_rows(labels, count, generator=generator(), what="n")
 

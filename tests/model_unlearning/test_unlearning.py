@@ -88,7 +88,7 @@ def test_the_roster_is_a_row_a_model(smoke):
 def test_the_stages_leave_what_the_design_promises(finished):
     figures = ("distance_to_original", "distance_to_retrained", "performance")
     check_files(finished.folder, [f"figures/{name}.png" for name in figures])
-    # One field a checkpoint and image set, however many comparisons use it.
+    # One field per checkpoint and image set, however many comparisons use it.
     checkpoints = {path.stem for path in (finished.folder / "zoo").rglob("*.safetensors")}
     assert len(checkpoints) == 22
     for images in IMAGE_SETS:
@@ -203,8 +203,8 @@ def test_performance_is_counted_on_the_right_images(smoke):
     assert found["accuracy_retained"] == found["accuracy_remaining"] == 0
     assert 0 < share < 1
     members = data.train_images[split.forgotten].sum((1, 2, 3)).numpy()
-    strangers = data.test_images[split.held_out].sum((1, 2, 3)).numpy()
-    brighter = (members[:, None] > strangers).mean() + (members[:, None] == strangers).mean() / 2
+    others = data.test_images[split.held_out].sum((1, 2, 3)).numpy()
+    brighter = (members[:, None] > others).mean() + (members[:, None] == others).mean() / 2
     assert found["membership_auc"] == pytest.approx(brighter, abs=1e-9)
 
 
