@@ -46,6 +46,19 @@ def ped_grid(
 
     Raises:
         ValueError: as `ped`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import logme, ped_grid
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> general = 2 * noise.flip(0)
+        >>> grid = ped_grid(
+        ...     features, labels, general=general, score=logme, n_sigma=[0.6, 1.0], dt=[0.1]
+        ... )
+        >>> grid.shape
+        (2, 1)
     """
     state = ped_state(features, labels, general=general, floor=floor)
     few_classes = 4 * state.sample.n_classes**3 < min(state.sample.features.shape) ** 2

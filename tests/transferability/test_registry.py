@@ -32,6 +32,7 @@ def test_a_score_is_what_it_declares(name: str) -> None:
     assert score.invariances <= set(get_args(Invariance))
     assert score.source
     assert score.measures
+    assert ">>> " in (score.compute.__doc__ or ""), f"give {name} an example of three lines"
     assert all(default is not None or "components" in key for key, default in score.options.items())
     if score.parts is not None:
         returned = score.parts.compute.__annotations__["return"]

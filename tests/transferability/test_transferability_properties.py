@@ -131,7 +131,7 @@ def test_wrong_inputs_are_refused(name: str):
     score, x, y = data(name)
     with pytest.raises(ValueError, match=r"non-empty matrix \[N, D\], got \[95\]"):
         score(x[:, 0], y)
-    with pytest.raises(ValueError, match=r"one label a row of features, 95, got labels \[94\]"):
+    with pytest.raises(ValueError, match=r"one label per row of features, 95, got labels \[94\]"):
         score(x, y[1:])
     with pytest.raises(ValueError, match=r"labels must be integers, got float64"):
         score(x, y.astype(float))

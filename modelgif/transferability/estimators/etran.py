@@ -40,6 +40,15 @@ def etran(
 
     Raises:
         ValueError: as `etran_parts`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import etran
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(etran(features, labels), 3)
+        3.124
     """
     return sum(etran_parts(features, labels, share=share, covariance=covariance))
 
@@ -72,6 +81,15 @@ def etran_parts(
     Raises:
         ValueError: for `share` or `covariance` out of range, and as every score for inputs of a
             wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import etran_parts
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(etran_parts(features, labels).classification, 3)
+        0.892
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}.")

@@ -22,6 +22,15 @@ def h_score(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import h_score
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(h_score(features, labels), 3)
+        1.398
     """
     sample = checked(features, labels)
     components, variances = principal_components(sample.features)
@@ -49,6 +58,15 @@ def regularised_h_score(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import regularised_h_score
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(regularised_h_score(features, labels), 3)
+        0.913
     """
     sample = checked(features, labels)
     centred = sample._replace(features=sample.features - sample.features.mean(0))

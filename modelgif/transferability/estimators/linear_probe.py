@@ -1,4 +1,4 @@
-"""A linear probe: the other plain rival of the transferability scores."""
+"""A linear probe: the other plain baseline among the transferability scores."""
 
 import numpy as np
 
@@ -32,6 +32,15 @@ def linear_probe(
         ImportError: when scikit-learn is missing.
         ValueError: when a class has fewer samples than there are folds, for a `regularisation` not
             above 0, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import linear_probe
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(linear_probe(features, labels), 3)
+        0.9
     """
     sample = checked(features, labels)
     if not regularisation > 0:

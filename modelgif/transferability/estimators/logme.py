@@ -32,6 +32,15 @@ def logme(
 
     Raises:
         ValueError: as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import logme
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(logme(features, labels), 3)
+        -0.493
     """
     sample = checked(features, labels)
     evidence = max_evidence(

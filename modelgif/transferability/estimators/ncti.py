@@ -38,6 +38,15 @@ def ncti(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: as `ncti_parts`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import ncti
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(ncti(features, labels), 3)
+        26.537
     """
     parts = ncti_parts(features, labels)
     return parts.geometry + parts.separability - parts.variability
@@ -59,6 +68,15 @@ def ncti_parts(features: Features, labels: Labels) -> NctiParts:
     Raises:
         ValueError: for features without spread within classes, and as every score for inputs of
             a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import ncti_parts
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(ncti_parts(features, labels).separability, 3)
+        0.932
     """
     sample = checked(features, labels)
     reduced, variances = principal_components(sample.features)

@@ -31,6 +31,15 @@ def sfda(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import sfda
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(sfda(features, labels), 3)
+        0.697
     """
     sample = checked(features, labels)
     spread = Spread.of(sample)

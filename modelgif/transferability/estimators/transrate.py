@@ -22,6 +22,15 @@ def transrate(features: Features, labels: Labels, *, epsilon: float = 1e-4) -> f
 
     Raises:
         ValueError: for an `epsilon` not above 0, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import transrate
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(transrate(features, labels), 3)
+        1.135
     """
     sample = checked(features, labels)
     if not epsilon > 0:
