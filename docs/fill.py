@@ -17,7 +17,7 @@ from modelgif.reporting.table import replace_section
 SHOWING = (
     *("README.md", "docs/walk.md", "docs/what_a_distance_means.md"),
     *("docs/field_format.md", "docs/add_a_testbed.md"),
-    "docs/extend.md",
+    *("docs/extend.md", "docs/transferability.md"),
 )
 
 

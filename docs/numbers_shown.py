@@ -14,6 +14,7 @@ from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
 from modelgif.experiment.record import read_records
 from modelgif.reporting.table import to_markdown
+from modelgif.transferability import scores
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
 
@@ -51,6 +52,7 @@ def tables() -> dict[str, dict[str, str]]:
             "small": to_markdown(by_making("small"), digits=2),
             "unlearning": to_markdown(unlearning[["model", "forgotten images"]], digits=3),
         },
+        "docs/transferability.md": {"scores": to_markdown(transferability_scores())},
     }
 
 
@@ -120,3 +122,21 @@ def _words(row: dict[str, str]) -> str:
             return "independent, on the victim's data"
         return "independent" if row["label_set"] == "source" else "independent, other labels"
     return row["recipe"].replace("_", " ")
+
+
+def transferability_scores() -> pd.DataFrame:
+    """Returns what every transferability score declares, one row per score."""
+    rows = [
+        {
+            "score": f"`{score.name}`",
+            "what is measured": score.measures,
+            "needs": score.needs,
+            "draws": "seeded" if score.is_seeded else "none",
+            "invariant to": ", ".join(sorted(score.invariances)) or "–",
+            "saturates at": "–" if score.saturates_at is None else f"{score.saturates_at:g}",
+            "summed over the models": "no" if score.parts is None else ", ".join(score.parts.signs),
+            "source": score.source,
+        }
+        for score in scores().values()
+    ]
+    return pd.DataFrame(rows)

@@ -3,8 +3,6 @@
 Run after the stages: ``python -m intellectual_property_protection.publish configs/demo.yaml``.
 """
 
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +16,10 @@ from intellectual_property_protection.tables.tables import (
     suspect_table,
     verdict_table,
 )
+from modelgif.experiment.publishing import KEPT, ROSTER, fill_page, keep_results
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, conditions_line, run_stage
-from modelgif.reporting.table import replace_section, to_markdown
+from modelgif.reporting.table import to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distances", "similarity_tree", "heat_map", "curve")
@@ -35,19 +34,11 @@ def publish(run: Run[IPPConfig]) -> None:
     compares them; every other table is that of this run. The demo's tables have the plain names of
     sections, those of another configuration begin with its name: ``small attacks``.
     """
-    seeds = HERE / "results" / run.name
-    results = seeds / f"seed{run.config.seed}"
-    results.mkdir(parents=True, exist_ok=True)
-    for name in ("records.csv", "run.json", "config.yaml", "zoo/roster.csv"):
-        shutil.copyfile(run.folder / name, results / Path(name).name)
-    for picture in PICTURES:
-        shutil.copyfile(
-            run.folder / "figures" / f"{picture}.png",
-            HERE.parent / "assets" / f"{run.name}_{picture}.png",
-        )
+    copies = {picture: f"{run.name}_{picture}" for picture in PICTURES}
+    results = keep_results(run, HERE, (*KEPT, ROSTER), copies, by_seed=True)
     records = read_records(results / "records.csv")
     tables = all_tables(run.config, pd.read_csv(results / "roster.csv"), records)
-    by_seed = {folder.name: folder for folder in sorted(seeds.glob("seed*"))}
+    by_seed = {folder.name: folder for folder in sorted(results.parent.glob("seed*"))}
     of_seed = {name: read_records(folder / "records.csv") for name, folder in by_seed.items()}
     suspects = [
         suspect_table(run.config, pd.read_csv(by_seed[name] / "roster.csv"), found)
@@ -67,30 +58,16 @@ def publish(run: Run[IPPConfig]) -> None:
         "authors": to_markdown(published_table(), digits=2),
     }
     if run.name == DEMO:
-        _fill(HERE.parent / "README.md", sections)
-        _fill(HERE / "README.md", sections)
+        fill_page(HERE.parent / "README.md", sections, partly=True)
     else:
-        _fill(HERE / "README.md", {f"{run.name} {name}": of for name, of in sections.items()})
+        sections = {f"{run.name} {name}": text for name, text in sections.items()}
+    fill_page(HERE / "README.md", sections, partly=True)
 
 
 def plain_scores(methods: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of a table of methods whose references are as drawn, and combinations."""
     drawn = ["/" not in name for name in methods["score"]]
     return methods.loc[drawn].drop(columns="leaks").reset_index(drop=True)
-
-
-def _fill(page: Path, sections: Mapping[str, str]) -> None:
-    """Fills those of `sections` that the page has.
-
-    Raises:
-        ValueError: when it has none of them.
-    """
-    text = page.read_text(encoding="utf-8")
-    there = [name for name in sections if f"<!-- begin {name} -->" in text]
-    if not there:
-        raise ValueError(f"{page} has no section for {', '.join(sections)}.")
-    for name in there:
-        replace_section(page, name, sections[name])
 
 
 if __name__ == "__main__":

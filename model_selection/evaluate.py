@@ -89,7 +89,7 @@ def read_accuracy(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
 
 
 def kinds(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
-    """Returns architecture and pretraining, a row a model."""
+    """Returns architecture and pretraining, one row per model."""
     members = roster(run.config)
     return pd.DataFrame(
         {

@@ -99,7 +99,7 @@ class UnlearningConfig(Config):
         seed: all random draws depend on it.
         replicates: how many times everything is trained, with other random draws.
         device: where.
-        workers: processes at once; None takes one a core, or one alone for a CUDA device.
+        workers: processes at once; None takes one per core, or one alone for a CUDA device.
         data: which images.
         n_training_images: how many of them are learnt, drawn at random; None takes all.
         network: which is trained.

@@ -16,7 +16,7 @@ from model_unlearning.measure import (
 )
 from model_unlearning.performance import QUANTITIES
 from model_unlearning.tables import final_table, performance_table, verdict_table
-from model_unlearning.zoo import Member, roster
+from model_unlearning.zoo import UnlearningModel, roster
 from modelgif.distances.distance import distance_per_reference, zero_cells
 from modelgif.experiment.record import Measurement, read_records, write_records
 from modelgif.experiment.run import Run, run_stage, to_records
@@ -107,7 +107,7 @@ def _distances(run: Run[UnlearningConfig], images: str) -> list[Measurement]:
     return found
 
 
-def _end(member: Member) -> str:
+def _end(member: UnlearningModel) -> str:
     return member.checkpoint(member.epochs)
 
 

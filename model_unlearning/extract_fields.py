@@ -10,7 +10,7 @@ from torch import Tensor
 from model_unlearning.config import TRUE_LABEL, UnlearningConfig
 from model_unlearning.split import make_split
 from model_unlearning.train import checkpoint_path
-from model_unlearning.zoo import Member, roster
+from model_unlearning.zoo import UnlearningModel, roster
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device, seeded_generator
@@ -55,7 +55,7 @@ def extract_fields(run: Run[UnlearningConfig]) -> None:
     for_each(partial(_extract, run), roster(config), title="extract", unit="model", workers=workers)
 
 
-def _extract(run: Run[UnlearningConfig], member: Member) -> None:
+def _extract(run: Run[UnlearningConfig], member: UnlearningModel) -> None:
     config, field = run.config, run.config.field
     saved = member.saved_epochs(config.checkpoint_every)
     for name, measured in _measured(run).items():

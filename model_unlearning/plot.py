@@ -67,7 +67,7 @@ def _answer(verdicts: pd.DataFrame) -> str:
         return "There are too few replicates for a verdict."
     said = ", ".join(f"{side} {count} times" for side, count in counts.most_common())
     return (
-        f"Of {counts.total()} verdicts on models that were made to forget, one a method and image "
+        f"Of {counts.total()} verdicts on models made to forget, one per method and image "
         f"set, the nearer side is: {said}."
     )
 

@@ -113,7 +113,7 @@ class MeasureConfig(Config):
         rivals: other methods beside, of `task_relatedness.methods`.
         adversary: the task whose encoder adversarial references are made against.
         perturbation: of these.
-        n_bootstrap: redraws of references and of tasks for intervals.
+        n_bootstrap: bootstrap draws of references and of tasks for intervals.
     """
 
     references: tuple[References, ...] = ("plain", "cutmix")

@@ -15,7 +15,7 @@ from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.loading.load import load_model
 from modelgif.reporting.table import write_csv
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.learning.training import judge, learn
+from task_relatedness.learning.training import evaluate_answers, learn
 from task_relatedness.rooms.data_set import load_rooms
 from task_relatedness.rooms.mirror import mirrored_at_random
 from task_relatedness.zoo import (
@@ -89,7 +89,7 @@ def _make(run: Run[TaskRelatednessConfig], name: str) -> None:
         "n_parameters": sum(weights.numel() for weights in encoder.parameters()),
     }
     answers = predict(model, shown)
-    card |= judge(task, answers, tested.targets[name], shown, seen.targets[name])
+    card |= evaluate_answers(task, answers, tested.targets[name], shown, seen.targets[name])
     write_checkpoint(decoder_path(run, name), decoder, {"architecture": addresses["decoder"]})
     write_checkpoint(
         encoder_path(run, name), encoder, {"architecture": addresses["encoder"]} | card

@@ -1,7 +1,7 @@
 """Stage 2: trains a small decoder for every task on every frozen encoder, with little data.
 
 How well task i's encoder serves task j is measured, not assumed: Taskonomy's transfers of first
-order (Zamir et al., CVPR 2018, section 3.2). One file a target; finished ones are skipped.
+order (Zamir et al., CVPR 2018, section 3.2). One file per target; finished ones are skipped.
 """
 
 from functools import lru_cache, partial

@@ -13,6 +13,7 @@ from intellectual_property_protection.score_name import judging_scores, main_sco
 from intellectual_property_protection.scoring.roles import LEVELS
 from intellectual_property_protection.scoring.separation import AUC
 from intellectual_property_protection.scoring.verdicts import DECISIONS, FALSE_POSITIVES
+from modelgif.experiment.record_values import values_by
 from modelgif.ranking import auc_interval
 from modelgif.verdict import Calibration, Decision
 
@@ -29,8 +30,7 @@ def measured(
     records: pd.DataFrame, quantity: str, method: str, *, column: str = "value"
 ) -> dict[str, float]:
     """Returns one quantity of one method, by subject, in the order of the records."""
-    rows = records.loc[(records["method"] == method) & (records["quantity"] == quantity)]
-    return dict(zip(rows["subject"], rows[column], strict=True))
+    return values_by(records, "subject", method=method, quantity=quantity, column=column)
 
 
 def all_tables(

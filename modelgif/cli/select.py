@@ -20,7 +20,7 @@ from modelgif.loading.trust import TRUSTED
 from modelgif.transferability import SaturationWarning, SmallClassWarning
 
 # Scores that need nothing but features and labels.
-SCORES = ("knn", "linear_probe", "logme", "sfda", "nleep", "gbc", "h_score", "transrate", "ncti")
+SCORES = tuple(transferability.scores(needs="features"))
 _N_HALVES = 20
 
 
@@ -92,7 +92,7 @@ def select(
         )
         features[name] = penultimate_features(model, images)
     halves = _halves(labels, seed)
-    compute = getattr(transferability, score)
+    compute = transferability.scores()[score].compute
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         whole = {name: compute(found, labels) for name, found in features.items()}

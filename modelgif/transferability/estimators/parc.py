@@ -6,6 +6,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import gram, principal_components
+from modelgif.transferability.score import Score
 
 
 def parc(
@@ -33,13 +34,22 @@ def parc(
         labels: classes, ``[N]``, any integers.
         n_components: principal components to keep, all that exist when fewer; None leaves the
             features whole.
-        exact_ties: whether all pairs of unlike labels are alike, and all pairs of like ones.
+        exact_ties: whether all pairs of different labels tie, and all pairs of equal ones.
         max_samples: more samples than these are reduced to a random choice of so many.
         seed: of that choice.
 
     Raises:
         ValueError: for a sample whose features are all alike, and as every score for inputs of a
             wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import parc
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(parc(features, labels), 3)
+        28.983
     """
     sample = checked(features, labels)
     x, y = sample.features, sample.labels
@@ -62,14 +72,25 @@ def parc(
     correlation = gram((rows / norms).T)
     first, second = torch.triu_indices(len(y), len(y), offset=1, device=y.device)
     ranks = _ranks(-correlation[first, second])
-    unlike = 1 - np.eye(sample.n_classes)
+    label_distance = 1 - np.eye(sample.n_classes)
     if not exact_ties:
-        unlike = 1 - np.corrcoef(np.eye(sample.n_classes))
-    unlike_ranks = _ranks(torch.from_numpy(unlike).to(y.device)[y[first], y[second]])
-    return 100 * float(torch.corrcoef(torch.stack([ranks, unlike_ranks]))[0, 1])
+        label_distance = 1 - np.corrcoef(np.eye(sample.n_classes))
+    label_ranks = _ranks(torch.from_numpy(label_distance).to(y.device)[y[first], y[second]])
+    return 100 * float(torch.corrcoef(torch.stack([ranks, label_ranks]))[0, 1])
 
 
 def _ranks(values: Tensor) -> Tensor:
     """Returns ranks in float64, ties at their mean rank."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
     return (counts.cumsum(0) - (counts - 1) / 2).to(torch.float64)[inverse]
+
+
+SCORES = (
+    Score(
+        parc,
+        title="PARC",
+        measures="rank correlation of feature and label dissimilarities of pairs of samples",
+        source="Bolya et al., Scalable Diverse Model Selection, NeurIPS 2021",
+        invariances=frozenset({"order", "scale"}),
+    ),
+)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import principal_components
+from modelgif.transferability.score import Score
 
 Covariance = Literal["spherical", "diagonal"]
 
@@ -30,13 +31,22 @@ def gbc(
     Args:
         features: features of the target data, ``[N, D]``.
         labels: classes, ``[N]``, any integers.
-        covariance: ``spherical``, one variance a class, or ``diagonal``, one a dimension.
+        covariance: ``spherical``, one variance per class, or ``diagonal``, one per dimension.
         n_components: principal components to keep, all that exist when fewer; None for the
             features as they are.
         least_variance: floor of the variance of a class in a dimension.
 
     Raises:
         ValueError: for an unknown covariance, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import gbc
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(gbc(features, labels), 3)
+        -1.534
     """
     if covariance not in get_args(Covariance):
         raise ValueError(
@@ -63,3 +73,15 @@ def _coefficients(means: Tensor, variances: Tensor, c: int) -> Tensor:
     coefficient = torch.exp(-distance - logs.sum(1) / 2)
     coefficient[c] = 0
     return coefficient
+
+
+SCORES = (
+    Score(
+        gbc,
+        title="GBC",
+        measures="overlap of the classes as Gaussians (Bhattacharyya)",
+        source="Pándy et al., Transferability Estimation using Bhattacharyya Class "
+        "Separability, CVPR 2022",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)

@@ -1,4 +1,4 @@
-"""The workshop: pretrains one model of the zoo after the other."""
+"""Builds the models of the zoo: pretrains one after the other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import nn
 
-from model_selection.pretraining.learn import learn, measured
+from model_selection.pretraining.learn import held_out_figure, learn
 from model_selection.pretraining.make import make_pretext
 from model_selection.pretraining_config import PretrainingConfig, RandomConfig
-from model_selection.zoo import Member
+from model_selection.zoo import PretrainedModel
 from modelgif.data.image_data import ImageData
 from modelgif.experiment.backbone import (
     backbone_address,
@@ -20,12 +20,12 @@ from modelgif.experiment.backbone import (
     feature_count,
 )
 from modelgif.experiment.seeding import derive_seed, seeded_generator
-from modelgif.loading.load import load_model
+from modelgif.experiment.untrained import untrained
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
-    """What models are pretrained with.
+class PretrainedModelBuilder:
+    """Pretrains models, each from its name and settings alone.
 
     Attributes:
         seed: random numbers of a model depend on it and on the model's name alone.
@@ -37,7 +37,9 @@ class Workshop:
     data: ImageData
     device: torch.device
 
-    def make(self, member: Member, group: PretrainingConfig) -> tuple[nn.Module, dict[str, object]]:
+    def build(
+        self, member: PretrainedModel, group: PretrainingConfig
+    ) -> tuple[nn.Module, dict[str, object]]:
         """Returns the pretrained model of `member`, in evaluation mode, and its card.
 
         It is a classifier of the source's classes after supervised pretraining, else a backbone.
@@ -52,7 +54,9 @@ class Workshop:
         n_classes = len(self.data.classes)
         supervised = group.pretraining == "supervised"
         architecture = classifier_address(member.architecture, n_channels, n_classes, group.width)
-        model = self._untrained(member, architecture)
+        seed = derive_seed(self.seed, member.name, "weights")
+        images = self.data.train_images
+        model: nn.Module = untrained(architecture, images, seed=seed, device=self.device)
         if not supervised:
             cut_head(model)
             architecture = backbone_address(member.architecture, n_channels, group.width)
@@ -67,15 +71,8 @@ class Workshop:
         }
         return model, card | self._pretrained(member, group, model)
 
-    def _untrained(self, member: Member, architecture: str) -> nn.Module:
-        images = self.data.train_images
-        numbers = {"mean": images.mean((0, 2, 3)).tolist(), "std": images.std((0, 2, 3)).tolist()}
-        query = "".join(f"&{key}={','.join(map(str, v))}" for key, v in numbers.items())
-        seed = derive_seed(self.seed, member.name, "weights")
-        return load_model(f"{architecture}{query}&seed={seed}", device=self.device)
-
     def _pretrained(
-        self, member: Member, group: PretrainingConfig, model: nn.Module
+        self, member: PretrainedModel, group: PretrainingConfig, model: nn.Module
     ) -> dict[str, object]:
         """Trains `model` in place and returns what shows that something was learnt."""
         if isinstance(group, RandomConfig):
@@ -88,9 +85,9 @@ class Workshop:
             pretext = make_pretext(group, model, n_features, mean).to(self.device)
         shown = data.train_images, data.train_labels
         held_out = data.test_images, data.test_labels
-        before = measured(pretext, *held_out, generator=draws("figure"))
+        before = held_out_figure(pretext, *held_out, generator=draws("figure"))
         learn(pretext, *shown, group.training, generator=draws("pretraining"))
-        after = measured(pretext, *held_out, generator=draws("figure"))
+        after = held_out_figure(pretext, *held_out, generator=draws("figure"))
         return {
             "n_images": len(data.train_images),
             "pretext": after.quantity,

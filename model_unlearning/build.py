@@ -1,4 +1,4 @@
-"""The workshop: how each model of the zoo is trained, an epoch at a time."""
+"""Builds the models of the zoo: how each is trained, an epoch at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from torch.nn import functional as F
 
 from model_unlearning.config import ApproximateConfig, SalUnConfig, UnlearningConfig
 from model_unlearning.split import Split
-from model_unlearning.zoo import Member, method_of
+from model_unlearning.zoo import UnlearningModel, method_of
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.experiment.training import Trainer, TrainingConfig
-from modelgif.loading.load import load_model
+from modelgif.experiment.untrained import untrained
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class TrainingInProgress:
     """A training in progress: who learns, what, and in which direction.
 
     Attributes:
         trainer: holds the model and all that changes from epoch to epoch.
         images: what is shown, on the model's device.
-        labels: the true ones; likewise.
+        labels: the true ones, on the model's device.
         relabelled: which images get a fresh wrong label at every draw, ``[N]`` of bool.
         ascend: whether the loss is to rise.
         mask: which weights may change; None for all.
@@ -46,14 +46,16 @@ class Course:
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
-    """What models are made from: settings, images and a device."""
+class TrainingBuilder:
+    """Begins the training of models: from settings, images, and on a device."""
 
     config: UnlearningConfig
     split: Split
     device: torch.device
 
-    def begin(self, member: Member, parent: Mapping[str, Any] | None) -> Course:
+    def begin(
+        self, member: UnlearningModel, parent: Mapping[str, Any] | None
+    ) -> TrainingInProgress:
         """Returns the training of `member` before its first epoch.
 
         Args:
@@ -63,7 +65,11 @@ class Workshop:
         method = method_of(self.config, member)
         training = getattr(method, "training", self.config.training)
         shown = self._shown(member)
-        model = self._untrained(member)
+        seed = derive_seed(self.config.seed, member.seed, "weights")
+        normalised_by = self.split.data.train_images
+        model: nn.Module = untrained(
+            self._architecture(), normalised_by, seed=seed, device=self.device
+        )
         generator = seeded_generator(self.config.seed, member.name, "draws")
         trainer = Trainer(model, int(shown.sum()), training, generator=generator)
         if parent is not None:
@@ -77,9 +83,9 @@ class Workshop:
             forgotten = self._on_device(self.split.forgotten)
             mask = salient_weights(model, *forgotten, training, share=method.saliency)
         ascend = member.kind == "gradient_ascent"
-        return Course(trainer, images, labels, relabelled.to(self.device), ascend, mask)
+        return TrainingInProgress(trainer, images, labels, relabelled.to(self.device), ascend, mask)
 
-    def card(self, member: Member) -> dict[str, object]:
+    def card(self, member: UnlearningModel) -> dict[str, object]:
         """Returns what the checkpoints of a member say of its making."""
         return {
             "architecture": self._architecture(),
@@ -91,7 +97,7 @@ class Workshop:
             "forget": self.config.forget.model_dump(),
         }
 
-    def _shown(self, member: Member) -> Tensor:
+    def _shown(self, member: UnlearningModel) -> Tensor:
         """Which training images a member is trained on, ``[N]`` of bool."""
         if member.kind == "gradient_ascent":
             return self.split.forgotten
@@ -109,13 +115,6 @@ class Workshop:
             f"python:modelgif.experiment.cifar_resnet:{network.name}?width={network.width}"
             f"&in_channels={data.train_images.shape[1]}&num_classes={len(data.classes)}"
         )
-
-    def _untrained(self, member: Member) -> nn.Module:
-        images = self.split.data.train_images
-        numbers = {"mean": images.mean((0, 2, 3)).tolist(), "std": images.std((0, 2, 3)).tolist()}
-        query = "".join(f"&{key}={','.join(map(str, v))}" for key, v in numbers.items())
-        seed = derive_seed(self.config.seed, member.seed, "weights")
-        return load_model(f"{self._architecture()}{query}&seed={seed}", device=self.device)
 
 
 def other_labels(labels: Tensor, n_classes: int, *, generator: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked, saturating
 from modelgif.transferability._linear import gram, principal_components
+from modelgif.transferability.score import Score
 
 
 def h_score(features: Features, labels: Labels) -> float:
@@ -21,6 +22,15 @@ def h_score(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import h_score
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(h_score(features, labels), 3)
+        1.398
     """
     sample = checked(features, labels)
     components, variances = principal_components(sample.features)
@@ -48,6 +58,15 @@ def regularised_h_score(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import regularised_h_score
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(regularised_h_score(features, labels), 3)
+        0.913
     """
     sample = checked(features, labels)
     centred = sample._replace(features=sample.features - sample.features.mean(0))
@@ -72,3 +91,21 @@ def _ledoit_wolf(sample: Sample) -> tuple[Tensor, float]:
     result = covariance * (1 - shrinkage)
     result.diagonal().add_(shrinkage * level)
     return result, shrinkage
+
+
+SCORES = (
+    Score(
+        h_score,
+        title="H-score",
+        measures="share of the whitened variance that lies between the classes",
+        source="Bao et al., An Information-theoretic Approach to Transferability, ICIP 2019",
+        invariances=frozenset({"class names", "order", "rotation", "scale"}),
+    ),
+    Score(
+        regularised_h_score,
+        title="regularised H-score",
+        measures="the H-score with Ledoit and Wolf's shrunk covariance",
+        source="Ibrahim, Ponomareva and Mazumder, Newer is not always better, 2021",
+        invariances=frozenset({"class names", "order", "rotation", "scale"}),
+    ),
+)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._linear import gram
+from modelgif.transferability.score import Score
 
 
 def transrate(features: Features, labels: Labels, *, epsilon: float = 1e-4) -> float:
@@ -21,6 +22,15 @@ def transrate(features: Features, labels: Labels, *, epsilon: float = 1e-4) -> f
 
     Raises:
         ValueError: for an `epsilon` not above 0, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import transrate
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(transrate(features, labels), 3)
+        1.135
     """
     sample = checked(features, labels)
     if not epsilon > 0:
@@ -35,3 +45,14 @@ def _coding_rate(x: Tensor, epsilon: float) -> Tensor:
     smaller = gram(x if x.shape[1] <= x.shape[0] else x.T) / (len(x) * epsilon)
     smaller.diagonal().add_(1)
     return torch.linalg.cholesky(smaller).diagonal().log().sum()
+
+
+SCORES = (
+    Score(
+        transrate,
+        title="TransRate",
+        measures="mutual information of features and labels, by coding rates",
+        source="Huang et al., Frustratingly Easy Transferability Estimation, ICML 2022",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)

@@ -6,7 +6,8 @@ import torch
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._spread import Spread, shrunk
-from modelgif.transferability.sfda import fisher_shrinkage
+from modelgif.transferability.estimators.sfda import fisher_shrinkage
+from modelgif.transferability.score import Parts, Score
 
 Covariance = Literal["identity", "within"]
 
@@ -39,6 +40,15 @@ def etran(
 
     Raises:
         ValueError: as `etran_parts`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import etran
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(etran(features, labels), 3)
+        3.124
     """
     return sum(etran_parts(features, labels, share=share, covariance=covariance))
 
@@ -71,6 +81,15 @@ def etran_parts(
     Raises:
         ValueError: for `share` or `covariance` out of range, and as every score for inputs of a
             wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import etran_parts
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(etran_parts(features, labels).classification, 3)
+        0.892
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}.")
@@ -88,3 +107,15 @@ def etran_parts(
     posterior = spread.posterior(within)
     truth = posterior.gather(1, sample.labels[:, None])
     return EtranParts(float(lowest.mean()), float(truth.mean()))
+
+
+SCORES = (
+    Score(
+        etran,
+        title="ETran",
+        measures="energy of the features and probability of the true class",
+        source="Gholami et al., ETran, ICCV 2023",
+        invariances=frozenset({"class names", "order"}),
+        parts=Parts(etran_parts, {"energy": 1, "classification": 1}),
+    ),
+)

@@ -2,6 +2,7 @@
 
 from modelgif.transferability._checks import Features, Labels, checked
 from modelgif.transferability._evidence import EigenSpectrum, max_evidence
+from modelgif.transferability.score import Score
 
 
 def logme(
@@ -31,6 +32,15 @@ def logme(
 
     Raises:
         ValueError: as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import logme
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(logme(features, labels), 3)
+        -0.493
     """
     sample = checked(features, labels)
     evidence = max_evidence(
@@ -42,3 +52,14 @@ def logme(
         epsilon=epsilon,
     )
     return float(evidence.mean())
+
+
+SCORES = (
+    Score(
+        logme,
+        title="LogME",
+        measures="evidence of the labels under a Bayesian linear model of the features",
+        source="You et al., LogME, ICML 2021",
+        invariances=frozenset({"class names", "order", "rotation"}),
+    ),
+)

@@ -2,7 +2,8 @@
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
 from modelgif.transferability._linear import principal_components
-from modelgif.transferability.leep import expected_prediction
+from modelgif.transferability.estimators.leep import expected_prediction
+from modelgif.transferability.score import Score
 
 
 def nleep(
@@ -34,6 +35,15 @@ def nleep(
         ImportError: when scikit-learn is missing.
         ValueError: for more components than samples, `energy` out of range, and as every score
             for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import nleep
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(nleep(features, labels, n_components=6), 2)
+        0.73
     """
     sample = checked(features, labels)
     if not 0 < energy <= 1:
@@ -67,6 +77,26 @@ def nleep_from_posterior(posterior: Features, labels: Labels, *, log: bool = Fal
 
     Raises:
         ValueError: as `leep`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import nleep_from_posterior
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> probabilities = torch.eye(2)[[0, 0, 1, 1, 1, 1]]
+        >>> round(nleep_from_posterior(probabilities, labels), 3)
+        0.75
     """
     score = expected_prediction(checked(posterior, labels, constant=True), log=log)
     return saturating(score, 0.0 if log else 1.0, "NLEEP")
+
+
+SCORES = (
+    Score(
+        nleep,
+        title="NLEEP",
+        measures="probability of the true class given the components of a Gaussian mixture",
+        source="Li et al., Ranking Neural Checkpoints, CVPR 2021",
+        invariances=frozenset({"class names", "rotation"}),
+        saturates_at=1.0,
+    ),
+)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, Sample, checked, saturating
+from modelgif.transferability.score import Score
 
 
 def leep(probabilities: Features, labels: Labels, *, log: bool = True) -> float:
@@ -22,6 +23,14 @@ def leep(probabilities: Features, labels: Labels, *, log: bool = True) -> float:
 
     Raises:
         ValueError: for rows that are no probabilities, and as every score for a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import leep
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> probabilities = torch.eye(2)[[0, 0, 1, 1, 1, 1]]
+        >>> round(leep(probabilities, labels), 3)
+        -0.375
     """
     score = expected_prediction(checked(probabilities, labels, constant=True), log=log)
     return saturating(score, 0.0 if log else 1.0, "LEEP")
@@ -41,6 +50,14 @@ def nce(probabilities: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: as `leep`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import nce
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> probabilities = torch.eye(2)[[0, 0, 1, 1, 1, 1]]
+        >>> round(nce(probabilities, labels), 3)
+        -0.375
     """
     sample = checked(probabilities, labels, constant=True)
     _check_probabilities(sample.features)
@@ -54,7 +71,7 @@ def nce(probabilities: Features, labels: Labels) -> float:
 def expected_prediction(sample: Sample, *, log: bool) -> float:
     """Returns the mean (log) probability of the true class, the features being p(z | sample)."""
     joint = _joint(sample)
-    # A source class that nobody is given weighs nothing below, whatever stands here.
+    # A source class that no sample is given weighs nothing below, whatever stands here.
     conditional = joint / joint.sum(0).clamp(min=torch.finfo(joint.dtype).tiny)
     expected = (sample.features * conditional[sample.labels]).sum(1)
     return float(expected.log().mean() if log else expected.mean())
@@ -72,3 +89,26 @@ def _check_probabilities(rows: Tensor) -> None:
             "expected rows of probabilities, at least 0 and summing to 1, got values in "
             f"[{float(rows.min()):.4g}, {float(rows.max()):.4g}]; apply a softmax to logits."
         )
+
+
+SCORES = (
+    Score(
+        leep,
+        title="LEEP",
+        measures="log probability of the true class given the source model's classes",
+        source="Nguyen et al., LEEP, ICML 2020",
+        needs="probabilities",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=0.0,
+    ),
+    Score(
+        nce,
+        title="NCE",
+        measures="negative conditional entropy of the labels given source labels",
+        source="Tran et al., Transferability and Hardness of Supervised "
+        "Classification Tasks, ICCV 2019",
+        needs="probabilities",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=0.0,
+    ),
+)

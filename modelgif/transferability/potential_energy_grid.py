@@ -7,8 +7,8 @@ import numpy as np
 from modelgif.transferability._checks import Features, Labels
 from modelgif.transferability._descent import PedState, ped_state
 from modelgif.transferability._evidence import MeansSpectrum, max_evidence
-from modelgif.transferability.logme import logme
-from modelgif.transferability.ped import Score
+from modelgif.transferability.estimators.logme import logme
+from modelgif.transferability.potential_energy import ScoreFunction
 
 
 def ped_grid(
@@ -16,7 +16,7 @@ def ped_grid(
     labels: Labels,
     *,
     general: Features,
-    score: Score,
+    score: ScoreFunction,
     n_sigma: Sequence[float],
     dt: Sequence[float],
     k: float = 1.0,
@@ -46,6 +46,19 @@ def ped_grid(
 
     Raises:
         ValueError: as `ped`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import logme, ped_grid
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> general = 2 * noise.flip(0)
+        >>> grid = ped_grid(
+        ...     features, labels, general=general, score=logme, n_sigma=[0.6, 1.0], dt=[0.1]
+        ... )
+        >>> grid.shape
+        (2, 1)
     """
     state = ped_state(features, labels, general=general, floor=floor)
     few_classes = 4 * state.sample.n_classes**3 < min(state.sample.features.shape) ** 2

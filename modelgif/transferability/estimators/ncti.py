@@ -9,6 +9,7 @@ from torch import Tensor
 from modelgif.transferability._checks import Features, Labels, Sample, checked
 from modelgif.transferability._linear import principal_components
 from modelgif.transferability._spread import Spread, shrunk
+from modelgif.transferability.score import Parts, Score
 
 # Of the published program: components kept, and how many of them set the shrinkage.
 _COMPONENTS, _LEADING = 64, 32
@@ -37,6 +38,15 @@ def ncti(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: as `ncti_parts`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import ncti
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(ncti(features, labels), 3)
+        26.537
     """
     parts = ncti_parts(features, labels)
     return parts.geometry + parts.separability - parts.variability
@@ -58,6 +68,15 @@ def ncti_parts(features: Features, labels: Labels) -> NctiParts:
     Raises:
         ValueError: for features without spread within classes, and as every score for inputs of
             a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import ncti_parts
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(ncti_parts(features, labels).separability, 3)
+        0.932
     """
     sample = checked(features, labels)
     reduced, variances = principal_components(sample.features)
@@ -101,3 +120,15 @@ def _fisher_space(sample: Sample, within: Tensor, shrinkage: float) -> Tensor:
 
 def _nuclear_norm(matrix: Tensor) -> Tensor:
     return torch.linalg.svdvals(matrix).sum()
+
+
+SCORES = (
+    Score(
+        ncti,
+        title="NCTI",
+        measures="closeness of the features to neural collapse",
+        source="Wang et al., How Far Pre-trained Models Are from Neural Collapse, ICCV 2023",
+        invariances=frozenset({"class names", "order", "rotation"}),
+        parts=Parts(ncti_parts, {"geometry": 1, "separability": 1, "variability": -1}),
+    ),
+)

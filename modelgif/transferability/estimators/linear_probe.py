@@ -1,8 +1,9 @@
-"""A linear probe: the other plain rival of the transferability scores."""
+"""A linear probe: the other plain baseline among the transferability scores."""
 
 import numpy as np
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
+from modelgif.transferability.score import Score
 
 
 def linear_probe(
@@ -31,6 +32,15 @@ def linear_probe(
         ImportError: when scikit-learn is missing.
         ValueError: when a class has fewer samples than there are folds, for a `regularisation` not
             above 0, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import linear_probe
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(linear_probe(features, labels), 3)
+        0.9
     """
     sample = checked(features, labels)
     if not regularisation > 0:
@@ -59,3 +69,16 @@ def linear_probe(
         probe.fit(x[train], y[train]).score(x[test], y[test]) for train, test in folds.split(x, y)
     ]
     return saturating(float(np.mean(accuracies)), 1.0, "the linear probe's accuracy")
+
+
+SCORES = (
+    Score(
+        linear_probe,
+        title="linear probe",
+        measures="cross-validated accuracy of logistic regression",
+        source="Alain and Bengio, Understanding intermediate layers using linear "
+        "classifier probes, 2016",
+        invariances=frozenset({"class names", "scale"}),
+        saturates_at=1.0,
+    ),
+)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modelgif.transferability._checks import Features, Labels, checked, saturating
 from modelgif.transferability._spread import Spread, shrunk
+from modelgif.transferability.score import Score
 
 # Of the published program: e^(−5 λ_max), never below 1e-10.
 _SHRINKAGE_RATE, _LEAST_SHRINKAGE = 5.0, 1e-10
@@ -30,6 +31,15 @@ def sfda(features: Features, labels: Labels) -> float:
 
     Raises:
         ValueError: for constant features, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import sfda
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> round(sfda(features, labels), 3)
+        0.697
     """
     sample = checked(features, labels)
     spread = Spread.of(sample)
@@ -54,3 +64,15 @@ def fisher_shrinkage(covariance: Tensor) -> float:
         x = torch.nn.functional.normalize(covariance @ y, dim=0)
     largest = float(x @ covariance @ y)
     return max(math.exp(-_SHRINKAGE_RATE * largest), _LEAST_SHRINKAGE)
+
+
+SCORES = (
+    Score(
+        sfda,
+        title="SFDA",
+        measures="probability of the true class in a Fisher space, uncertain samples mixed",
+        source="Shao et al., Not All Models Are Equal, ECCV 2022",
+        invariances=frozenset({"class names", "order"}),
+        saturates_at=1.0,
+    ),
+)

@@ -7,7 +7,7 @@ from torch import Tensor
 from modelgif.transferability._checks import Features, Labels
 from modelgif.transferability._descent import PedReport, ped_state
 
-Score = Callable[[Tensor, Labels], float]
+ScoreFunction = Callable[[Tensor, Labels], float]
 
 
 def ped(
@@ -15,7 +15,7 @@ def ped(
     labels: Labels,
     *,
     general: Features,
-    score: Score,
+    score: ScoreFunction,
     n_sigma: float = 0.6,
     dt: float = 0.1,
     k: float = 1.0,
@@ -43,6 +43,17 @@ def ped(
 
     Raises:
         ValueError: as `ped_features`, and as `score`.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import logme, ped
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> general = 2 * noise.flip(0)
+        >>> moved = ped(features, labels, general=general, score=logme, n_sigma=1.0, dt=1.0)
+        >>> moved > logme(features, labels)
+        True
     """
     moved, _ = ped_features(
         features,
@@ -99,6 +110,16 @@ def ped_features(
     Raises:
         ValueError: for general features of other dimensions or without spread, a negative
             parameter, and as every score for inputs of a wrong form.
+
+    Example:
+        >>> import torch
+        >>> from modelgif.transferability import ped_features
+        >>> labels = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> features = noise + 2 * torch.eye(8)[labels]
+        >>> moved, report = ped_features(features, labels, general=2 * noise.flip(0))
+        >>> tuple(moved.shape), report.n_steps
+        ((60, 8), 6)
     """
     state = ped_state(features, labels, general=general, floor=floor)
     displacement, report = state.descend(
