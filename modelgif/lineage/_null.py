@@ -4,6 +4,7 @@ They are exact or, where said, upper bounds, and are taken in logarithms since t
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
@@ -56,35 +57,11 @@ def longest_increasing(values: Sequence[int] | np.ndarray) -> int:
         >>> longest_increasing([3, 0, 1, 5, 4])
         3
     """
-    return int(len(increasing_subsequence(values)))
-
-
-def increasing_subsequence(values: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns the indices of one longest strictly increasing subsequence, by patience sorting."""
-    numbers = np.asarray(values).tolist()
     tails: list[float] = []
-    ends: list[int] = []
-    before: list[int] = []
-    for index, value in enumerate(numbers):
-        low, high = 0, len(tails)
-        while low < high:
-            middle = (low + high) // 2
-            if tails[middle] < value:
-                low = middle + 1
-            else:
-                high = middle
-        before.append(ends[low - 1] if low else -1)
-        if low == len(tails):
-            tails.append(value)
-            ends.append(index)
-        else:
-            tails[low], ends[low] = value, index
-    found: list[int] = []
-    index = ends[-1] if ends else -1
-    while index >= 0:
-        found.append(index)
-        index = before[index]
-    return np.array(found[::-1], dtype=np.int64)
+    for value in np.asarray(values).tolist():
+        at = bisect_left(tails, value)
+        tails[at : at + 1] = [value]
+    return len(tails)
 
 
 def derangement_shares(n: int) -> np.ndarray:

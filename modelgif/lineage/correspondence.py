@@ -23,7 +23,7 @@ def corresponding(
     Example:
         >>> import torch
         >>> a = {"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 4)}
-        >>> b = {"stem.weight": torch.ones(4, 3), "head.weight": torch.ones(9, 4)}
+        >>> b = {"stem.weight": torch.ones(4, 3), "head.weight": torch.ones(9, 4, 1, 1)}
         >>> corresponding(a, b)
         ([('0.weight', 'stem.weight')], 'by order and shapes')
     """
@@ -40,9 +40,7 @@ def corresponding(
             f"{_shape(a, weights_a)}, and {len(weights_b)}, the first {_shape(b, weights_b)}."
         )
     pairs: list[tuple[str, str]] = []
-    for (name_a, name_b), (next_a, next_b) in zip(
-        aligned, [*aligned[1:], ("", "")], strict=True
-    ):
+    for (name_a, name_b), (next_a, next_b) in zip(aligned, [*aligned[1:], ("", "")], strict=True):
         pairs.append((name_a, name_b))
         between_a = _between(a, name_a, next_a, weights_a)
         between_b = _between(b, name_b, next_b, weights_b)
@@ -69,7 +67,9 @@ def _aligned(
     if kinds_a == kinds_b:
         # One network of other widths.
         return list(zip(weights_a, weights_b, strict=True))
-    shapes_a, shapes_b = ([tuple(t[n].shape) for n in w] for t, w in ((a, weights_a), (b, weights_b)))
+    shapes_a, shapes_b = (
+        [tuple(t[n].shape) for n in w] for t, w in ((a, weights_a), (b, weights_b))
+    )
     blocks = SequenceMatcher(None, shapes_a, shapes_b, autojunk=False).get_matching_blocks()
     return [
         (weights_a[block.a + i], weights_b[block.b + i])

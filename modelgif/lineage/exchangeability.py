@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.special import gammaln
 from scipy.stats import binom
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from modelgif.lineage._null import log_increasing, longest_increasing
 
 _LOG_LEVEL = math.log(1e-5)
 _SIGMAS = 7.0
+_MAX_VALUES = 256
 
 
 def paired_by_number(weight: Tensor) -> str:
@@ -40,7 +40,8 @@ def paired_by_number(weight: Tensor) -> str:
         return ""
     cells = weight.flatten(2) if weight.ndim > 2 else weight[..., None]
     rows = torch.arange(n)
-    energy = cells.square().sum(2)
+    squares = cells.square()
+    energy = squares.sum(2)
     largest = energy.argmax(1)
     # Columns that no row differs in have no largest.
     telling = energy.amax(1) > energy.amin(1)
@@ -53,8 +54,9 @@ def paired_by_number(weight: Tensor) -> str:
         if m < n or float(share) < 0.5:
             return diagonal
     values = cells[rows, rows % m]
-    spread = cells.std((0, 1)) / math.sqrt(n) if n * m > 1 else torch.ones(cells.shape[2])
-    shift = (values.mean(0) - cells.mean((0, 1))).abs()
+    mean = cells.mean((0, 1))
+    spread = (squares.mean((0, 1)) - mean.square()).clamp_min(0).sqrt() / math.sqrt(n)
+    shift = (values.mean(0) - mean).abs()
     if n >= 8 and bool((shift > _SIGMAS * spread).any()):
         return diagonal
     if longest_at_all(largest[telling].numpy()) < _LOG_LEVEL:
@@ -82,6 +84,8 @@ def told_apart(rows: Tensor) -> str:
         return ""
     if n < 16:
         return ""
+    # A few hundred values show which units are alike.
+    rows = rows[:, :: -(-rows.shape[1] // _MAX_VALUES)]
     centred = rows - rows.mean(0)
     unit = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
     near = (unit[1:] * unit[:-1]).sum(1)
@@ -102,8 +106,3 @@ def longest_at_all(values: np.ndarray) -> float:
         return 0.0
     found = max(longest_increasing(values), longest_increasing(-np.asarray(values)))
     return min(0.0, math.log(2) + log_increasing(len(values), found))
-
-
-def log_orders(n: int) -> float:
-    """Returns the logarithm of the number of orders of `n` units."""
-    return float(gammaln(n + 1.0))

@@ -1,5 +1,6 @@
 """The tensors of a model, whatever it is given as, by the names that an ordinary layer has."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,7 +83,8 @@ def _numbers(name: str, tensor: Tensor) -> Tensor:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     tensor = tensor.to("cpu", torch.float32)
-    if not bool(torch.isfinite(tensor).all()):
+    # The sum is quick, and says that all are finite unless it overflows.
+    if not math.isfinite(float(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
         raise ValueError(
             f"weights must be finite, but {name} holds NaN or infinity: "
             "such a model cannot be compared."

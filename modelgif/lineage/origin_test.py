@@ -1,36 +1,27 @@
 """An exact test that two networks do not come from one random start."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from modelgif.lineage._null import increasing_subsequence, log_fixed_points, log_increasing
+from modelgif.lineage._null import log_fixed_points, log_increasing, longest_increasing
 from modelgif.lineage.axes import Atom
 from modelgif.lineage.correspondence import corresponding
 from modelgif.lineage.matching import match_units
-from modelgif.lineage.model_tensors import Model, network_of, tensors_of
+from modelgif.lineage.model_tensors import Model, tensors_of
+from modelgif.lineage.pairing import pairing
 from modelgif.lineage.unit_features import (
     Features,
     PairedSet,
     TensorPair,
-    paired_sets,
     similarity,
-    tensor_pairs,
     unlike_units,
 )
-from modelgif.lineage.unit_sets import (
-    LeftOut,
-    TracingError,
-    UnitSets,
-    unit_sets,
-    unit_sets_by_order,
-    whole_axis,
-)
+from modelgif.lineage.unit_sets import LeftOut, whole_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,9 +122,7 @@ class OriginTest:
         )
 
 
-def origin_test(
-    a: Model, b: Model, *, example: Tensor | None = None, seed: int = 0
-) -> OriginTest:
+def origin_test(a: Model, b: Model, *, example: Tensor | None = None, seed: int = 0) -> OriginTest:
     """Tests whether two networks were trained from random starts of their own.
 
     **Null hypothesis**: `b` was trained from a random initialisation of its own, drawn
@@ -183,7 +172,7 @@ def origin_test(
     """
     tensors_a, tensors_b = tensors_of(a), tensors_of(b)
     names, how = corresponding(tensors_a, tensors_b)
-    found = _paired(a, b, tensors_a, tensors_b, names, example)
+    found = pairing(a, b, tensors_a, tensors_b, names, example=example)
     unlike = unlike_units(found.pairs)
     left_out = list(found.left_out)
     kept: list[PairedSet] = []
@@ -206,79 +195,6 @@ def origin_test(
         n_sets=n_sets,
         notes=(found.note, f"tensors paired {how}"),
     )
-
-
-@dataclass(eq=False)
-class Pairing:
-    """Two models' tensors and sets of units, put side by side."""
-
-    pairs: list[TensorPair]
-    sets: list[PairedSet]
-    left_out: list[LeftOut]
-    note: str
-    traced_a: UnitSets | None
-    traced_b: UnitSets | None
-
-
-def _paired(
-    a: Model,
-    b: Model,
-    tensors_a: Mapping[str, Tensor],
-    tensors_b: Mapping[str, Tensor],
-    names: list[tuple[str, str]],
-    example: Tensor | None,
-    activations: bool = False,
-) -> Pairing:
-    notes: list[str] = []
-
-    def traced(model: Model, which: str) -> UnitSets | None:
-        network = network_of(model)
-        if network is None:
-            return None
-        try:
-            return unit_sets(network, example=example, activations=activations)
-        except TracingError as error:
-            notes.append(f"{which} could not be traced: {error}")
-            return None
-
-    # The null is about `b`, so its sets count; `a`'s are asked where it has none.
-    of_a = False
-    own, other = traced(b, "b"), None
-    if own is None:
-        of_a = True
-        own = traced(a, "a")
-    if own is None:
-        of_a = False
-        own = unit_sets_by_order(tensors_b)
-    elif not of_a and (activations or _differ(tensors_a, tensors_b, names, own)):
-        other = traced(a, "a")
-    pairs = tensor_pairs(tensors_a, tensors_b, names, own, of_a=of_a, other=other)
-    sets, left_out = paired_sets(pairs, own, of_a=of_a, other=other)
-    return Pairing(
-        pairs=pairs,
-        sets=sets,
-        left_out=[*own.left_out, *left_out],
-        note="; ".join([own.note, *notes]),
-        traced_a=own if of_a else other,
-        traced_b=None if of_a else own,
-    )
-
-
-def _differ(
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    names: Iterable[tuple[str, str]],
-    sets: UnitSets,
-) -> bool:
-    """Whether the models have different numbers of hidden units anywhere."""
-    for name_a, name_b in names:
-        for axis, n, m in zip(
-            sets.axes.get(name_b, ()), a[name_a].shape, b[name_b].shape, strict=False
-        ):
-            atom = whole_axis(axis)
-            if n != m and (atom is None or not atom.pinned):
-                return True
-    return False
 
 
 def _matched(sets: list[PairedSet], seed: int) -> tuple[list[LayerOrigin], list[LeftOut]]:
@@ -348,7 +264,7 @@ def _layer(paired: PairedSet, matching: np.ndarray, tensors: tuple[str, ...]) ->
         log_p = log_fixed_points(n, n_matched)
     else:
         statistic = "longest_increasing"
-        n_matched = len(increasing_subsequence(matching[matching >= 0]))
+        n_matched = longest_increasing(matching[matching >= 0])
         log_p = log_increasing(n, n_matched)
     return LayerOrigin(
         name=paired.units.name,

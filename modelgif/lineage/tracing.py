@@ -133,7 +133,7 @@ class _Follower(TorchDispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: Any,  # noqa: ANN401
+        func: Any,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -186,7 +186,7 @@ class _Call:
     outputs: list[Tensor]
     follower: _Follower
 
-    def arg(self, index: int, name: str = "", default: object = None) -> Any:  # noqa: ANN401
+    def arg(self, index: int, name: str = "", default: object = None) -> Any:
         if index < len(self.args):
             return self.args[index]
         return self.kwargs.get(name, default)
@@ -243,7 +243,7 @@ def _convolution(call: _Call) -> list[Axes] | None:
         same(group, group_out)
     if call.arg(2) is not None:
         same(call.axes(2)[0], outgoing)
-    where = [Atom(n, _FIXED) for n in call.outputs[0].shape[2:]]
+    where: Axes = [Atom(n, _FIXED) for n in call.outputs[0].shape[2:]]
     return [[x[0], outgoing, *where]]
 
 
@@ -302,7 +302,9 @@ def _attention(call: _Call) -> list[Axes]:
     _same_all(k[:-1], v[:-1])
     same(q[-1], k[-1])
     _pin_all([q[-2], k[-2]], _FIXED)
-    rest = [[Atom(n, "inner results of attention") for n in t.shape] for t in call.outputs[1:]]
+    rest: list[Axes] = [
+        [Atom(n, "inner results of attention") for n in t.shape] for t in call.outputs[1:]
+    ]
     for tensor in call.others(0, 1, 2):
         _pin_all(call.follower.of(tensor), "a mask of attention")
     return [[*q[:-1], v[-1]], *rest]
@@ -387,10 +389,7 @@ def _expand(call: _Call) -> list[Axes]:
     new = len(shape) - len(x)
     # Alike at all positions, an expanded axis may be put in any order.
     return [
-        [
-            x[i - new] if i >= new and x[i - new].size == n else Atom(n)
-            for i, n in enumerate(shape)
-        ]
+        [x[i - new] if i >= new and x[i - new].size == n else Atom(n) for i, n in enumerate(shape)]
     ]
 
 
@@ -424,9 +423,7 @@ def _pieces(call: _Call) -> list[Axes]:
         pair = cut(rest, output.shape[dim])
         if pair is None:
             pin(x[dim], "it is sliced across its parts")
-            return [
-                [*x[:dim], Atom(o.shape[dim], "a slice"), *x[dim + 1 :]] for o in call.outputs
-            ]
+            return [[*x[:dim], Atom(o.shape[dim], "a slice"), *x[dim + 1 :]] for o in call.outputs]
         found.append([*x[:dim], pair[0], *x[dim + 1 :]])
         rest = pair[1]
     return found

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelgif.lineage.axes import Atom, Axis, Join, Product, atoms, positions, resolve
+from modelgif.lineage.axes import Atom, Axis, Product, atoms, positions, resolve
 from modelgif.lineage.exchangeability import paired_by_number, told_apart
 from modelgif.lineage.unit_sets import LeftOut, UnitSet, UnitSets, whole_axis
 
@@ -177,8 +177,8 @@ class Features:
             y = y.index_select(dim, torch.from_numpy(kept))
             x = x.index_select(dim, torch.from_numpy(partner[kept]))
         return (
-            _unit_rows(x, pair.axes_a[axis], axis, paired.atom_a),
-            _unit_rows(y, pair.axes_b[axis], axis, paired.atom_b),
+            unit_rows(x, pair.axes_a[axis], axis, paired.atom_a),
+            unit_rows(y, pair.axes_b[axis], axis, paired.atom_b),
         )
 
     def _of(self, tensor: Tensor) -> Tensor:
@@ -205,8 +205,9 @@ def standard_rows(rows: Tensor) -> Tensor:
         centred = rows - rows.mean()
         return centred / centred.square().mean().sqrt().clamp_min(1e-12)
     rows = rows - rows.mean(0)
-    rows = rows - rows.mean(1, keepdim=True)
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    rows -= rows.mean(1, keepdim=True)
+    rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)
+    return rows
 
 
 def scaled(tensor: Tensor, rounds: int = 1) -> Tensor:
@@ -221,13 +222,14 @@ def scaled(tensor: Tensor, rounds: int = 1) -> Tensor:
     for _ in range(rounds):
         for axis in (1, 0):
             others = [d for d in range(tensor.ndim) if d != axis]
-            length = found.square().sum(others, keepdim=True).sqrt()
+            length = torch.linalg.vector_norm(found, dim=others, keepdim=True)
             floor = (0.1 * length.median()).clamp_min(1e-30)
-            found = found / torch.maximum(length, floor)
+            found /= torch.maximum(length, floor)
     return found
 
 
-def _unit_rows(tensor: Tensor, axis: Axis | None, dim: int, atom: Atom) -> Tensor:
+def unit_rows(tensor: Tensor, axis: Axis | None, dim: int, atom: Atom) -> Tensor:
+    """Returns what a tensor holds of each unit of `atom` along its axis `dim`, as rows."""
     assert axis is not None
     moved = tensor.movedim(dim, 0)
     if whole_axis(axis) is atom:

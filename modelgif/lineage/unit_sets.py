@@ -92,8 +92,8 @@ def unit_sets(
     """Returns the sets of hidden units of a network, each checked numerically.
 
     The network is run twice in double precision, on two samples: once to follow its axes, and once
-    with all sets permuted. Weights are perturbed and scaled for that, so that branches which are zero
-    at the start of training are checked as well. The network itself stays as it is.
+    with all sets permuted. Weights are perturbed and scaled for that, so that branches which are
+    zero at the start of training are checked as well. The network itself stays as it is.
 
     Args:
         network: a module; what it does in evaluation mode counts.
@@ -111,10 +111,10 @@ def unit_sets(
     """
     with _evaluation(network):
         generic = _double(network, perturbed=not activations, seed=seed)
-        run = None
+        run, x = None, torch.empty(0)
         tried: list[str] = []
-        for x in example_inputs(network) if example is None else iter([example]):
-            x = x.detach().cpu()
+        for given in example_inputs(network) if example is None else iter([example]):
+            x = given.detach().cpu()
             x = x if activations or example is None else x[:2]
             x = x.double() if x.is_floating_point() else x
             try:
@@ -157,9 +157,7 @@ def unit_sets_by_order(tensors: Mapping[str, Tensor]) -> UnitSets:
         >>> found.left_out[0]
         LeftOut(name='2.weight', reason='a square weight may have the same units on both axes')
     """
-    weights = [
-        (name, t) for name, t in tensors.items() if t.ndim >= 2 and name.endswith("weight")
-    ]
+    weights = [(name, t) for name, t in tensors.items() if t.ndim >= 2 and name.endswith("weight")]
     sets: list[UnitSet] = []
     left_out: list[LeftOut] = []
     axes: dict[str, tuple[Axis, ...]] = {}
@@ -167,6 +165,9 @@ def unit_sets_by_order(tensors: Mapping[str, Tensor]) -> UnitSets:
     for index, (name, weight) in enumerate(weights):
         n_out, n_in = weight.shape[:2]
         following = next((w for _, w in weights[index + 1 :] if w.shape[1] != 1), None)
+        # A linear layer takes all positions of a convolution's channels.
+        flat = following is not None and following.ndim == 2 < weight.ndim
+        flattened = following.shape[1] if flat and following.shape[1] % n_out == 0 else n_out
         reason = ""
         if index == len(weights) - 1 or following is None:
             reason = "the last weight's rows are the outputs"
@@ -174,9 +175,7 @@ def unit_sets_by_order(tensors: Mapping[str, Tensor]) -> UnitSets:
             reason = "a depthwise weight shares its units with the layer before"
         elif n_out == n_in:
             reason = "a square weight may have the same units on both axes"
-        elif following.shape[1] != n_out and (following.ndim != 2 or following.shape[1] % n_out):
-            reason = "the next weight takes another number of inputs"
-        elif following.ndim == 2 and weight.ndim == 2 and following.shape[1] != n_out:
+        elif following.shape[1] not in (n_out, flattened):
             reason = "the next weight takes another number of inputs"
         elif index and not any(n_in == n or (n_in % n == 0 and weight.ndim == 2) for n in given):
             reason = "no layer before gives as many outputs as the weight takes: it is grouped"
