@@ -68,7 +68,9 @@ def test_the_order_found_is_the_order_taken(victims):
     found = aligned_similarity(network, permuted_units(network))
     moved = permuted_units(network)
     order = found.orders["features.0.weight"]
-    assert torch.equal(moved.features[0].weight[torch.from_numpy(order)], network.features[0].weight)
+    assert torch.equal(
+        moved.features[0].weight[torch.from_numpy(order)], network.features[0].weight
+    )
 
 
 def test_aligned_by_activations(victims):

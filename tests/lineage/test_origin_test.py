@@ -36,7 +36,10 @@ def fewer_channels(network, kept=(20, 40, 36)):
         weight, bias = state[f"features.{index}.weight"], state[f"features.{index}.bias"]
         weight = weight if rest is None else weight[:, rest]
         rest = weight.flatten(1).norm(dim=1).argsort(descending=True)[:n].sort().values
-        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = weight[rest], bias[rest]
+        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = (
+            weight[rest],
+            bias[rest],
+        )
     state["head.weight"] = state["head.weight"][:, rest]
     small = ARCHITECTURES["convnet"](1, 10)
     small.features[0] = nn.Conv2d(1, kept[0], 3, padding=1)
@@ -48,9 +51,10 @@ def fewer_channels(network, kept=(20, 40, 36)):
 
 
 def renamed(network):
-    return {f"backbone.layer{i}.{k.rpartition('.')[2]}": v for i, (k, v) in enumerate(
-        network.state_dict().items()
-    )}
+    return {
+        f"backbone.layer{i}.{k.rpartition('.')[2]}": v
+        for i, (k, v) in enumerate(network.state_dict().items())
+    }
 
 
 def pruned(network, amount=0.6):

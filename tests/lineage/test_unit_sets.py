@@ -94,7 +94,11 @@ def test_attention_of_torch_itself():
 
 def test_a_grouped_convolution_keeps_groups_together():
     network = nn.Sequential(
-        nn.Conv2d(3, 24, 3), nn.ReLU(), nn.Conv2d(24, 24, 3, groups=4), nn.ReLU(), nn.Conv2d(24, 2, 1)
+        nn.Conv2d(3, 24, 3),
+        nn.ReLU(),
+        nn.Conv2d(24, 24, 3, groups=4),
+        nn.ReLU(),
+        nn.Conv2d(24, 2, 1),
     )
     # Four groups, and six channels within: those of input and output are sets of their own.
     assert sorted(sizes(network)) == [4, 6, 6]
