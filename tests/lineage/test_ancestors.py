@@ -1,6 +1,7 @@
 """Aligned weights, changes from an ancestor, and common seeds."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def rescaled(network):
     generator = torch.Generator().manual_seed(0)
     layers = [*(copied.features[i] for i in (0, 2, 4)), copied.head]
     with torch.no_grad():
-        for here, following in zip(layers, layers[1:], strict=False):
+        for here, following in itertools.pairwise(layers):
             factor = torch.rand(len(here.weight), generator=generator).mul(3).sub(1.5).exp()
             here.weight *= factor.view(-1, *[1] * (here.weight.ndim - 1))
             here.bias *= factor
