@@ -139,6 +139,7 @@ def unlike_units(pairs: Iterable[TensorPair]) -> dict[Atom, str]:
     """Returns the sets whose units an initialisation or a design told apart, with the reason."""
     found: dict[Atom, str] = {}
     for pair in pairs:
+        identical = pair.a.shape == pair.b.shape and torch.equal(pair.a, pair.b)
         for tensor, axes in ((pair.a, pair.axes_a), (pair.b, pair.axes_b)):
             own = [None if axis is None else whole_axis(axis) for axis in axes]
             free = [atom is not None and not atom.pinned for atom in own]
@@ -150,7 +151,7 @@ def unlike_units(pairs: Iterable[TensorPair]) -> dict[Atom, str]:
             for dim, atom in enumerate(own):
                 if atom is None or atom.pinned:
                     continue
-                why = told_apart(_some_values(tensor.movedim(dim, 0)))
+                why = told_apart(_some_values(tensor.movedim(dim, 0)), suspicious=identical)
                 if why:
                     found.setdefault(atom, f"{pair.name}: {why}")
     return found

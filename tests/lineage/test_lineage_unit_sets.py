@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from small import ARCHITECTURES
+from lineage_networks import ARCHITECTURES
 from torch import nn
 from torch.nn import functional as F
 

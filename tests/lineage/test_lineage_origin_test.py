@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from lineage_networks import ARCHITECTURES, train, trained, tuned
 from matplotlib.figure import Figure
-from small import ARCHITECTURES, train, trained, tuned
 from torch import nn
 from torch.nn.utils import prune
 
@@ -286,6 +286,29 @@ def test_filters_that_change_little_from_unit_to_unit_are_left_out():
     found = origin_test(*networks)
     assert found.log10_p > -3
     assert found.left_out
+
+
+def test_positions_in_sines_tell_the_stream_apart():
+    """As in masked autoencoders: the same fixed embedding of positions in every network."""
+    frequencies = 1 / 10_000 ** (torch.arange(16) / 16)
+    angles = torch.arange(32.0)[:, None] * frequencies
+
+    class Embedded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(20, 32), nn.Linear(32, 3)
+            self.position = nn.Parameter(torch.cat([angles.sin(), angles.cos()], 1)[None])
+
+        def forward(self, x):
+            return self.last((self.first(x) + self.position).relu().mean(1))
+
+    networks = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        networks.append(Embedded())
+    found = origin_test(*networks, example=torch.randn(2, 32, 20))
+    assert found.log10_p > -3
+    assert [left.name for left in found.left_out] == ["first.weight"]
 
 
 def test_p_values_of_random_units_have_their_level():

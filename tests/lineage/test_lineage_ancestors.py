@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from small import ARCHITECTURES, train, trained, tuned
+from lineage_networks import ARCHITECTURES, train, trained, tuned
 from torch import nn
 
 from modelgif.lineage import (
