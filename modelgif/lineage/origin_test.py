@@ -158,6 +158,7 @@ def origin_test(a: Model, b: Model, *, example: Tensor | None = None, seed: int 
         TypeError: for what is neither a module nor a state dict.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> def network(seed):
         ...     _ = torch.manual_seed(seed)
