@@ -1,4 +1,4 @@
-"""``modelgif independents``: train the honest models that a verdict compares with."""
+"""``modelgif independents``: train the models that a verdict compares a suspect with."""
 
 import shlex
 from pathlib import Path
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     "ancestor",
     metavar="MODEL",
     shell_complete=complete_files,
-    help="The model to fine-tune; without it, training starts from random weights.",
+    help="The public model that victim and suspect may both come from, to be fine-tuned; never the "
+    "victim. Without it, training starts from random weights.",
 )
 @click.option(
     "--images",
@@ -123,10 +124,11 @@ def independents(
     as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Train independent models for a verdict: of the suspect's architecture, without the victim.
+    """Train independent models for a verdict.
 
-    Before training it says how long that will take, measured on a few steps. Interrupted, the same
-    command continues. KEY=VALUE replaces a value of the recipe.
+    They have the suspect's architecture, and nothing of the victim. The command first says how long
+    training will take, from a few timed steps. If interrupted, run it again to continue. KEY=VALUE
+    replaces a value of the recipe.
     """
     if suspect is None and ancestor is None:
         raise click.UsageError(

@@ -202,7 +202,7 @@ def _check_same(
 ) -> None:
     differing = [
         f"{key} is {_short(found.get(key))} there and {_short(expected.get(key))} here"
-        for key in expected | found
+        for key in dict.fromkeys([*expected, *found])
         if key not in _NOT_COMPARED and found.get(key) != expected.get(key)
     ]
     if differing:

