@@ -12,6 +12,7 @@ _VERBS = {
     "compare": "Say how far apart two MODELs are in function.",
     "distance": "Measure the distances of all pairs of MODELs.",
     "verdict": "Decide whether each suspect was derived from the victim.",
+    "independents": "Train independent models for a verdict.",
     "select": "Rank pretrained MODELs for fine-tuning on your images.",
     "extract": "Write the gradient field of each MODEL to a folder.",
     "index": "Keep fingerprints of models in a folder, and search among them.",

@@ -243,7 +243,16 @@ def test_what_was_not_understood_is_status_2():
 
 def test_help_names_every_verb():
     text = run("--help").stdout
-    for verb in ("compare", "distance", "verdict", "select", "extract", "index", "info"):
+    for verb in (
+        "compare",
+        "distance",
+        "verdict",
+        "independents",
+        "select",
+        "extract",
+        "index",
+        "info",
+    ):
         assert verb in text
         assert "--json" in run(verb, *(["add"] if verb == "index" else []), "--help").stdout
 
@@ -258,7 +267,7 @@ def test_the_list_of_verbs_says_what_each_says_of_itself():
     ("line", "expected"),
     [
         ("modelgif com", ["plain,compare"]),
-        ("modelgif in", ["plain,index", "plain,info"]),
+        ("modelgif in", ["plain,independents", "plain,index", "plain,info"]),
         ("modelgif index ", ["plain,add", "plain,search"]),
         ("modelgif verdict --sus", ["plain,--suspect"]),
         ("modelgif compare zo", ["file,zo"]),
