@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from measuring import Row, conditions, results
+from modelgif.files import whole_file
 from scipy.stats import beta
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from modelgif.experiment.networks import convnet, mobilenet, resnet, vgg
-from modelgif.files import whole_file
 from modelgif.lineage import origin_test
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
