@@ -1,4 +1,4 @@
-"""Puts a finished run's tables and pictures where the READMEs show them.
+"""Puts a finished run's tables and pictures where the README shows them.
 
 Run after the stages: ``python -m intellectual_property_protection.publish configs/demo.yaml``.
 """
@@ -25,12 +25,12 @@ from modelgif.reporting.table import replace_section, to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distances", "similarity_tree", "heat_map", "curve")
-# The configuration whose suspects the project's first page shows.
+# The configuration whose tables have the plain names of sections.
 DEMO = "demo"
 
 
 def publish(run: Run[IPPConfig]) -> None:
-    """Copies records and pictures, and fills the tables of the READMEs.
+    """Copies records and pictures, and fills the tables of the README.
 
     Records are kept by seed. The table of verdicts counts those of all seeds, and the confirmed one
     compares them; every other table is that of this run. The demo's tables have the plain names of
@@ -68,7 +68,6 @@ def publish(run: Run[IPPConfig]) -> None:
         "authors": to_markdown(published_table(), digits=2),
     }
     if run.name == DEMO:
-        _fill(HERE.parent / "README.md", sections)
         _fill(HERE / "README.md", sections)
     else:
         _fill(HERE / "README.md", {f"{run.name} {name}": of for name, of in sections.items()})
