@@ -25,6 +25,10 @@ def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
     )
 
 
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 140
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_a_page_links_to_is_there(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
