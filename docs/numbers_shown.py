@@ -90,7 +90,7 @@ def suspects(results: Path) -> pd.DataFrame:
 
 def _range(values: pd.Series) -> str:
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low}–{high}"
 
 
 def runs() -> pd.DataFrame:

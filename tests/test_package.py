@@ -14,6 +14,7 @@ import zipfile
 from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
@@ -117,6 +118,59 @@ def test_requirements_hold_an_exact_version_of_everything_named():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = {_name(line) for line in lines if "==" in line}
     assert wanted - pinned == set()
+
+
+def stated_versions():
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    versions = [text.rpartition(" :: ")[2] for text in classifiers if ":: Python ::" in text]
+    assert versions
+    return versions
+
+
+def test_the_stated_versions_of_python_are_those_of_the_first_page_and_the_workflow():
+    stated = stated_versions()
+    *others, last = stated
+    assert f"Python {', '.join(others)} or {last}" in (ROOT / "README.md").read_text()
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "python: [" + ", ".join(f'"{version}"' for version in stated) + "]" in workflow
+
+
+# What other interpreters can do without torch: compile every file, and print the help.
+OTHER_PYTHON = """
+import sys
+from pathlib import Path
+
+assert sys.version_info[:2] == tuple(map(int, sys.argv[1].split(".")))
+for file in Path(sys.argv[2]).rglob("*.py"):
+    compile(file.read_text(encoding="utf-8"), str(file), "exec")
+sys.path[:0] = [str(Path(sys.argv[2]).parent), sys.argv[3]]
+from modelgif.cli.main import main
+main(["verdict", "--help"])
+"""
+
+
+def interpreter(version):
+    """An interpreter of this version: on the path, or one of pyenv's."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python{version}"), *root.glob(f"versions/{version}.*/bin/python")]
+    for python in filter(None, found):
+        if subprocess.run([python, "-V"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+@pytest.mark.parametrize("version", stated_versions())
+def test_every_stated_python_compiles_the_sources_and_prints_help(version, tmp_path):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    (tmp_path / "click").symlink_to(Path(click.__file__).parent)
+    command = [python, "-I", "-B", "-W", "error", "-c", OTHER_PYTHON, version]
+    done = subprocess.run(
+        [*command, str(ROOT / "modelgif"), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--independent" in done.stdout
 
 
 def _name(requirement):
