@@ -8,11 +8,12 @@ import pandas as pd
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.score_name import main_score
 from intellectual_property_protection.tables.published_distances import published_table
-from intellectual_property_protection.tables.tables import measured, paper_table
+from intellectual_property_protection.tables.tables import measured, paper_table, suspect_table
 from model_selection.comparisons import paper_table as selection_table
 from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
 from modelgif.experiment.record import read_records
+from modelgif.experiment.run import conditions_text
 from modelgif.reporting.table import to_markdown
 from modelgif.transferability import scores
 from task_relatedness.config import TaskRelatednessConfig
@@ -34,7 +35,12 @@ def tables() -> dict[str, dict[str, str]]:
         read_records(RELATEDNESS / "records.csv"),
     )
     unlearning = final_table(read_records(UNLEARNING / "records.csv"))
+    demo = PROTECTION / "demo" / "seed0"
     return {
+        "README.md": {
+            "suspects": to_markdown(suspects(demo), digits=2),
+            "conditions": conditions_text(json.loads((demo / "run.json").read_text("utf-8")), 0),
+        },
         "docs/reproducing.md": {
             "protection": to_markdown(
                 paper_table(config, read_records(protection / "records.csv")), digits=2
@@ -56,8 +62,41 @@ def tables() -> dict[str, dict[str, str]]:
     }
 
 
+def suspects(results: Path) -> pd.DataFrame:
+    """Returns a run's suspects by how they were made, one row per recipe, nearest first.
+
+    Distances and p-values are those of the nearest and of the farthest of them; verdicts are
+    counted.
+    """
+    config = load_config(IPPConfig, results / "config.yaml")
+    roster = pd.read_csv(results / "roster.csv")
+    table = suspect_table(config, roster, read_records(results / "records.csv"))
+    rows = [
+        {
+            "suspects made by": made_by,
+            "models": len(of_recipe),
+            "field distance": _range(of_recipe["field distance"]),
+            "label disagreement": _range(of_recipe["label distance"]),
+            "p-value": _range(of_recipe["p-value"]),
+            "verdict": ", ".join(
+                f"{count} {verdict}"
+                for verdict, count in of_recipe["verdict"].value_counts().items()
+            ),
+            "p-value (Holm)": _range(of_recipe["p-value (Holm)"]),
+        }
+        for made_by, of_recipe in table.groupby("made by")
+    ]
+    nearest = table.groupby("made by")["field distance"].min()
+    return pd.DataFrame(sorted(rows, key=lambda row: nearest[row["suspects made by"]]))
+
+
+def _range(values: pd.Series) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low}–{high}"
+
+
 def runs() -> pd.DataFrame:
-    """Returns under which conditions the results in the repository were made, a row a run."""
+    """Returns the conditions of the results in the repository, one row per run."""
     rows = []
     for path in sorted(ROOT.glob("*/results/**/run.json")):
         known = json.loads(path.read_text(encoding="utf-8"))
@@ -80,8 +119,8 @@ def runs() -> pd.DataFrame:
 def by_making(name: str) -> pd.DataFrame:
     """Returns how far models are from the victim, by how they were made, all seeds of a run.
 
-    A row a recipe and whether the architecture is the victim's: the lowest, the middle and the
-    highest distance, and the middle share of references that are labelled otherwise.
+    One row per recipe and architecture, the victim's or another: the smallest, the median and the
+    largest distance, and the median label disagreement.
     """
     frames = []
     for folder in sorted((PROTECTION / name).glob("seed*")):
@@ -112,8 +151,8 @@ def by_making(name: str) -> pd.DataFrame:
     groups = pd.concat(frames).groupby(["made by", "architecture"])
     table = groups["field"].agg(["size", "min", "median", "max"])
     table["labels"] = groups["labels"].median()
-    table.columns = ["models", "lowest", "middle", "highest", "unlike labels, middle"]
-    return table.sort_values("middle").reset_index()
+    table.columns = ["models", "min", "median", "max", "label disagreement, median"]
+    return table.sort_values("median").reset_index()
 
 
 def _words(row: dict[str, str]) -> str:

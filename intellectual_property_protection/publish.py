@@ -1,4 +1,4 @@
-"""Puts a finished run's tables and pictures where the READMEs show them.
+"""Puts a finished run's tables and pictures where the README shows them.
 
 Run after the stages: ``python -m intellectual_property_protection.publish configs/demo.yaml``.
 """
@@ -23,12 +23,12 @@ from modelgif.reporting.table import to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distances", "similarity_tree", "heat_map", "curve")
-# The configuration whose suspects the project's first page shows.
+# The configuration whose tables have the plain names of sections.
 DEMO = "demo"
 
 
 def publish(run: Run[IPPConfig]) -> None:
-    """Copies records and pictures, and fills the tables of the READMEs.
+    """Copies records and pictures, and fills the tables of the README.
 
     Records are kept by seed. The table of verdicts counts those of all seeds, and the confirmed one
     compares them; every other table is that of this run. The demo's tables have the plain names of
@@ -57,9 +57,7 @@ def publish(run: Run[IPPConfig]) -> None:
         "paper": to_markdown(tables["paper"], digits=2),
         "authors": to_markdown(published_table(), digits=2),
     }
-    if run.name == DEMO:
-        fill_page(HERE.parent / "README.md", sections, partly=True)
-    else:
+    if run.name != DEMO:
         sections = {f"{run.name} {name}": text for name, text in sections.items()}
     fill_page(HERE / "README.md", sections, partly=True)
 

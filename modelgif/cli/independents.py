@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelgif.cli.options import LOADING, as_address, complete_files, with_options
+from modelgif.cli.options import LOADING, complete_files, with_options
 from modelgif.cli.printing import print_result
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def independents(
     from modelgif.experiment.seeding import resolve_device
     from modelgif.experiment.starting_network import architecture_address
     from modelgif.experiment.training_recipe import load_recipe
+    from modelgif.loading.address import as_address
 
     # What is quickly checked comes first: a folder of images takes long to read.
     training = load_recipe(recipe, overrides, fine_tune=ancestor is not None)
@@ -211,6 +212,7 @@ def _start(
     trust: tuple[str, ...],
 ) -> "StartingNetwork":
     from modelgif.experiment.starting_network import require_same_network, starting_network
+    from modelgif.loading.address import as_address
     from modelgif.loading.trust import TRUSTED
 
     fine_tune, models = ancestor is not None, [m for m in (ancestor, suspect) if m is not None]

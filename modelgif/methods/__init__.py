@@ -20,7 +20,7 @@ from modelgif.methods import (
     sac,
     zest,
 )
-from modelgif.methods.superpixels import superpixels
+from modelgif.methods._superpixels import superpixels
 
 Access = Literal["labels", "scores", "features", "gradients"]
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# A table of more columns than this is no longer read but looked at.
+# A notebook shows a table of more columns than this as a picture.
 _LARGEST_TABLE = 16
+# Of the text that `print` shows; the middle of a larger matrix is left out.
+_MOST_ROWS, _MOST_COLUMNS = 20, 12
 _BLUE = "0, 114, 178"
 
 Plot = Literal["heat_map", "similarity_tree"]
@@ -92,9 +94,23 @@ class DistanceMatrix:
         raise ValueError(f"kind must be heat_map or similarity_tree, got {kind!r}.")
 
     def __repr__(self) -> str:
-        frame = self.to_frame().rename_axis(None)
-        table = frame.to_string(float_format="{:.3f}".format, max_rows=20, max_cols=12)
-        return f"Distances of {len(self)} models\n{table}"
+        rows, columns = _ends(len(self), _MOST_ROWS), _ends(len(self), _MOST_COLUMNS)
+        texts = [
+            [
+                "..." if None in (row, column) else f"{self.values[row, column].item():.3f}"
+                for column in columns
+            ]
+            for row in rows
+        ]
+        heads = ["..." if column is None else self.names[column] for column in columns]
+        sides = ["..." if row is None else self.names[row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+        side = max(map(len, sides), default=0)
+        lines = [
+            " ".join([name.ljust(side), *map(str.rjust, cells, widths)])
+            for name, cells in zip(["", *sides], [heads, *texts], strict=True)
+        ]
+        return "\n".join([f"Distances of {len(self)} models", *lines])
 
     def _repr_html_(self) -> str:
         if len(self) > _LARGEST_TABLE:
@@ -117,6 +133,13 @@ class DistanceMatrix:
         largest = self.values.max().item() or 1.0
         shade = 0.5 * (1 - distance / largest)
         return f'<td style="background: rgba({_BLUE}, {shade:.2f})">{distance:.3f}</td>'
+
+
+def _ends(count: int, most: int) -> list[int | None]:
+    """Positions of the first and last of `count` things, with None for those between."""
+    if count <= most:
+        return list(range(count))
+    return [*range(most // 2), None, *range(count - most // 2, count)]
 
 
 def distance_matrix(

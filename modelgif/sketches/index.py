@@ -136,8 +136,7 @@ class SketchIndex:
             ValueError: for a `k` below 1.
 
         Warns:
-            modelgif.distances.distance.ZeroCellWarning: when a field has zero cells, with their
-            number.
+            modelgif.distances.pairs.ZeroCellWarning: when a field has zero cells.
         """
         self.check(sketch, k)
         distances = torch.cat(

@@ -131,7 +131,8 @@ def stream_distances(
     block = recipe.block(_BLOCK_NUMBERS, len(names)) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1 reference, got {block}.")
-    zoo = _Zoo(models, keep=keep_models)
+    # In one block, and without headers to compute first, no model is asked for twice.
+    zoo = _Zoo(models, keep=keep_models and (block < count or checkpoint is not None))
     sums = PairSums(names, kind=kind, product_dtype=product_dtype)
     kept: dict[str, list[Tensor]] = {"per_reference": [], "pairs": []}
     saved = None
