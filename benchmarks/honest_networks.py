@@ -66,7 +66,7 @@ FORMATS = {
     "float64": torch.float64,
 }
 # Beyond this many weights an architecture takes too long on one thread.
-_MOST_WEIGHTS = 40_000_000
+_MOST_WEIGHTS = 12_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Honest:
 
 def names(small: int) -> Iterator[str]:
     """Gives the names of all networks: architectures spread among the small ones."""
-    others = [*_torchvision_names(), *_timm_names()]
+    others = [*_timm_names(), *_torchvision_names()]
     every = max(1, small // max(1, len(others)))
     for i in range(small):
         yield f"small:{i}"
@@ -126,6 +126,9 @@ def _small(draw: random.Random) -> Honest:
     about = []
     for _ in range(draw.randint(1, 4)):
         block, norm = draw.choice(BLOCKS), draw.choice(list(NORMS))
+        if block in ("attention", "mixer") and norm == "instance":
+            # Where its output is transposed, torch 2.15 gives a wrong gradient on the CPU.
+            norm = "group"
         activation, pool = draw.choice(list(ACTIVATIONS)), draw.choice(list(POOLS))
         if size < 4:
             pool = "none"

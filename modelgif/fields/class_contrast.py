@@ -25,7 +25,8 @@ OutputKind = Literal[
 # Sums of probabilities in half precision, or of a thousand classes in single, are within this of 1.
 # Logits of all references are not, however small: these would have to be non-negative, too.
 SUM_TOLERANCE = 1e-2
-# Lengths of rows: those of a normalised embedding agree to rounding, those of logits do not.
+# Of the deviation of rows from their mean: the lengths of a normalised embedding agree to rounding,
+# those of logits differ as much as the logits do.
 LENGTH_TOLERANCE = 1e-3
 # Of the range of the answers: distinct answers of a model that rounds to three digits are no nearer
 # than this, those of floating-point arithmetic are.
@@ -79,8 +80,8 @@ def output_kind(answers: Tensor) -> OutputKind:
     - ``probabilities``: non-negative, sum within `SUM_TOLERANCE` of one
     - ``log_probabilities``: not positive, and their exponentials are probabilities
     - ``multi_label``: at least 24 numbers, all in [0, 1]
-    - ``embedding``: at least three rows of at least three numbers, of one Euclidean length within
-      `LENGTH_TOLERANCE`, in which not all are of one sign
+    - ``embedding``: at least three rows of at least three numbers, not all of one sign, whose
+      Euclidean lengths agree within `LENGTH_TOLERANCE` of the rows' deviation
 
     Answers alone cannot show that a multi-label model before its sigmoid, or an embedding that is
     not normalised, does not give logits: its owner must say so.
@@ -201,5 +202,5 @@ def _is_rounded(rows: Tensor) -> bool:
 def _is_embedding(rows: Tensor) -> bool:
     if min(rows.shape) < 3 or rows.min() >= 0 or rows.max() <= 0:
         return False
-    length = rows.norm(dim=1)
-    return bool(length.max() - length.min() <= LENGTH_TOLERANCE * length.max())
+    length, deviation = rows.norm(dim=1), (rows - rows.mean(0)).square().sum(1).mean().sqrt()
+    return bool(length.max() - length.min() <= LENGTH_TOLERANCE * deviation)

@@ -189,6 +189,7 @@ KINDS = [
     ("logits", draw(2, 10) / draw(2, 10).norm(dim=1, keepdim=True)),
     ("logits", draw(16, 10, 4, 4)),
     ("logits", draw(16, 2)),
+    ("logits", draw(1, 10) + 1e-4 * draw(16, 10)),
     ("probabilities", draw(16, 10).softmax(1)),
     ("probabilities", draw(4, 1000).softmax(1).half()),
     ("probabilities", draw(4, 1000).softmax(1).bfloat16()),
