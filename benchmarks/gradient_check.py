@@ -31,7 +31,7 @@ from modelgif.fields.gradient_check import (
     gradient_check,
 )
 
-_LONGEST = 150
+_LONGEST = 100
 TOLERANCES = {
     "slope_error": SLOPE_TOLERANCE,
     "path_error": PATH_TOLERANCE,

@@ -66,7 +66,7 @@ FORMATS = {
     "float64": torch.float64,
 }
 # Beyond this many weights an architecture takes too long on one thread.
-_MOST_WEIGHTS = 12_000_000
+_MOST_WEIGHTS = 8_000_000
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ OutputKind = Literal[
     "one_column",
     "embedding",
 ]
+Scale = Literal["logits", "probabilities", "odds"]
 # Sums of probabilities in half precision, or of a thousand classes in single, are within this of 1.
 # Logits of all references are not, however small: these would have to be non-negative, too.
 SUM_TOLERANCE = 1e-2
@@ -115,7 +116,7 @@ def output_kind(answers: Tensor) -> OutputKind:
         return "one_column"
     if len(answers) > 1 and (answers == answers[:1]).all():
         return "constant"
-    rows = answers.detach().double().movedim(1, -1).flatten(0, -2)
+    rows = _rows(answers)
     if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
         return "one_hot"
     if _is_rounded(rows):
@@ -124,9 +125,26 @@ def output_kind(answers: Tensor) -> OutputKind:
         return "probabilities"
     if (rows <= 0).all() and _are_probabilities(rows.exp()):
         return "log_probabilities"
-    if rows.numel() >= _FEWEST_NUMBERS and rows.min() >= 0 and rows.max() <= 1:
+    if _are_odds(rows):
         return "multi_label"
     return "embedding" if _is_embedding(rows) else "logits"
+
+
+def output_scale(answers: Tensor) -> Scale:
+    """Returns how a model's answers ``[N, C]`` or ``[N, C, H, W]`` become logits.
+
+    ``probabilities`` by their logarithm, ``odds`` (one probability per label) by their log-odds,
+    and all else as it is. Told as by `output_kind`, but also of answers that are constant, rounded
+    or one-hot.
+
+    Example:
+        >>> output_scale(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+        'probabilities'
+    """
+    rows = _rows(answers)
+    if _are_probabilities(rows):
+        return "probabilities"
+    return "odds" if _are_odds(rows) else "logits"
 
 
 def output_note(kind: OutputKind) -> str:
@@ -156,7 +174,7 @@ def predicted_classes(answers: Tensor) -> Tensor:
     return answers.flatten(2).argmax(1) if answers.ndim == 4 else answers.argmax(1, keepdim=True)
 
 
-def class_contrast(output: Tensor, classes: Tensor, kind: OutputKind) -> Tensor:
+def class_contrast(output: Tensor, classes: Tensor, scale: Scale) -> Tensor:
     """Returns ``Σ_p s_{c(p)}(p) - mean_k s_k(p)``, ``[B]``, with s the logits of an output.
 
     Where the output holds probabilities, s is their logarithm; log-odds where it holds one
@@ -166,16 +184,16 @@ def class_contrast(output: Tensor, classes: Tensor, kind: OutputKind) -> Tensor:
     Args:
         output: ``[B, C]``, or ``[B, C, H, W]`` with a class per position p.
         classes: ``[B, 1]``, or ``[B, H * W]``, as `predicted_classes` gives them.
-        kind: what the output holds, see `output_kind`.
+        scale: what the output holds, see `output_scale`.
 
     Example:
         >>> class_contrast(torch.tensor([[1.0, 2.0, 6.0]]), torch.tensor([[2]]), "logits")
         tensor([3.])
     """
     scores = output.flatten(2) if output.ndim == 4 else output.unsqueeze(2)
-    if kind in ("probabilities", "one_hot"):
+    if scale == "probabilities":
         scores = _log(scores)
-    elif kind == "multi_label":
+    elif scale == "odds":
         scores = _log(scores) - _log(1 - scores)
     chosen = scores.gather(1, classes.unsqueeze(1)).squeeze(1)
     return (chosen - scores.mean(1)).sum(1)
@@ -183,6 +201,15 @@ def class_contrast(output: Tensor, classes: Tensor, kind: OutputKind) -> Tensor:
 
 def _log(probability: Tensor) -> Tensor:
     return probability.clamp_min(torch.finfo(probability.dtype).tiny).log()
+
+
+def _rows(answers: Tensor) -> Tensor:
+    """One row per reference and position, ``[N', C]``, in float64."""
+    return answers.detach().double().movedim(1, -1).flatten(0, -2)
+
+
+def _are_odds(rows: Tensor) -> bool:
+    return bool(rows.numel() >= _FEWEST_NUMBERS and rows.min() >= 0 and rows.max() <= 1)
 
 
 def _are_probabilities(rows: Tensor) -> bool:

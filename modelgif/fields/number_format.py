@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 _NO_KERNEL = ".*an autograd kernel was not registered"
 _WAY_OUT = (
@@ -58,11 +58,19 @@ def refuse_quantised(model: object, name: str) -> None:
 
 def _computes_by_itself(kind: type[Tensor]) -> bool:
     """Whether a class of tensors changes what operators do."""
-    if issubclass(kind, UninitializedTensorMixin):
+    if issubclass(kind, UninitializedParameter | UninitializedBuffer):
         return False
-    functions = (Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)
-    function = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
-    return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__ or function not in functions
+    own = [_function(kind, name) for name in ("__torch_function__", "__torch_dispatch__")]
+    usual = [
+        {_function(other, name) for other in (Tensor, nn.Parameter, nn.Buffer)}
+        for name in ("__torch_function__", "__torch_dispatch__")
+    ]
+    return any(function not in known for function, known in zip(own, usual, strict=True))
+
+
+def _function(kind: type[Tensor], name: str) -> object:
+    function = getattr(kind, name)
+    return getattr(function, "__func__", function)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from modelgif.fields.class_contrast import (
     check_has_contrast,
     class_contrast,
     output_kind,
+    output_scale,
     predicted_classes,
 )
 
@@ -151,11 +152,11 @@ def _position_max(output: Tensor, _rows: slice) -> Tensor:
 
 
 def _class_contrast(answers: Tensor) -> Target:
-    kind = output_kind(answers)
-    check_has_contrast(kind)
+    check_has_contrast(output_kind(answers))
+    scale = output_scale(answers)
 
     def value(output: Tensor, classes: Tensor) -> Tensor:
-        return _spoilt_unless_finite(class_contrast(output, classes, kind))
+        return _spoilt_unless_finite(class_contrast(output, classes, scale))
 
     return Target("class_contrast", positions=_predicted_classes, at_positions=value)
 

@@ -10,6 +10,7 @@ from modelgif.fields.class_contrast import (
     class_contrast,
     output_kind,
     output_note,
+    output_scale,
     predicted_classes,
 )
 from modelgif.fields.target import resolve_target
@@ -212,6 +213,23 @@ KINDS = [
 @pytest.mark.parametrize(("kind", "answers"), KINDS)
 def test_what_answers_show(kind: str, answers: Tensor) -> None:
     assert output_kind(answers) == kind
+
+
+SCALES = {"probabilities": "probabilities", "one_hot": "probabilities", "multi_label": "odds"}
+
+
+@pytest.mark.parametrize(("kind", "answers"), KINDS)
+def test_how_answers_become_logits(kind: str, answers: Tensor) -> None:
+    if kind not in ("rounded", "one_column"):
+        assert output_scale(answers) == SCALES.get(kind, "logits")
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 2)])
+def test_probabilities_are_told_from_few_and_equal_references(rows, network, x: Tensor) -> None:
+    # Twice the same image gives a constant, and probabilities all the same.
+    images = x[:1].expand(2, -1, -1, -1)[rows]
+    twin = field(SAME["softmax"](network), images)
+    torch.testing.assert_close(twin, field(network, images), rtol=1e-9, atol=1e-12)
 
 
 def test_every_kind_is_shown_and_has_a_note() -> None:

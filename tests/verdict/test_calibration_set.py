@@ -287,7 +287,7 @@ def test_the_level_is_kept_whatever_models_of_an_origin_have_in_common(
     within: float, own: bool
 ) -> None:
     draw = np.random.default_rng(1)
-    trials, found, naive = 4000, [], []
+    trials, found, naive = 1500, [], []
     for _ in range(trials):
         sizes = draw.integers(1, 8, size=20)
         groups = [draw.normal() + within * draw.normal(size=size) for size in sizes]
