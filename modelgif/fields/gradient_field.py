@@ -12,7 +12,7 @@ from modelgif.fields.field_settings import AnyTarget, FieldSettings, broadcast_b
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import gradients_or_error, refuse_quantised, working_precision
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target, selected_sum
+from modelgif.fields.target import Target
 
 
 def gradient_field(
@@ -111,7 +111,7 @@ def field_of(
     objective, n_steps = settings.objective, settings.n_steps
     with torch.inference_mode(False), frozen(model), gradients_or_error(name):
         chunk_size = micro_batch(model, x) if settings.chunk_size is None else settings.chunk_size
-        positions = _frozen_positions(model, x, objective, chunk_size)
+        objective, positions = _frozen_positions(model, x, objective, chunk_size)
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
         nodes = settings.points.nodes.to(x)
@@ -159,7 +159,7 @@ def _gradient(model: Model, path: Tensor, objective: Target, positions: Tensor |
         # A copy, because a model that begins with an in-place operation may not touch a leaf.
         output = scores(model(path.clone()), len(path))
         if positions is not None:
-            value = selected_sum(output, positions)
+            value = objective.at_positions(output, positions)
         else:
             assert objective.value is not None
             value = objective.value(output)
@@ -177,18 +177,24 @@ def _gradient(model: Model, path: Tensor, objective: Target, positions: Tensor |
     return torch.zeros_like(path) if gradient is None else gradient
 
 
-def _frozen_positions(model: Model, x: Tensor, objective: Target, chunk_size: int) -> Tensor | None:
+def _frozen_positions(
+    model: Model, x: Tensor, objective: Target, chunk_size: int
+) -> tuple[Target, Tensor | None]:
+    """The target, settled for this model, and the positions at which it is frozen."""
     if objective.positions is None:
-        return None
-    choose, chosen = objective.positions, []
+        return objective, None
+    choose, chosen, answers = objective.positions, [], []
 
     def describe(first: int, stop: int) -> None:
         rows = slice(first, stop)
-        chosen.append(choose(scores(model(x[rows].clone()), stop - first), rows))
+        output = scores(model(x[rows].clone()), stop - first)
+        chosen.append(choose(output, rows))
+        if objective.settle is not None:
+            answers.append(output)
 
     with torch.no_grad():
         in_chunks(len(x), chunk_size, describe)
-    return torch.cat(chosen)
+    return objective.settled(torch.cat(answers)) if answers else objective, torch.cat(chosen)
 
 
 def _placed(
