@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
+from modelgif.fields.field_settings import broadcast_baseline
+from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import working_precision
 from modelgif.fields.target import Target, resolve_target

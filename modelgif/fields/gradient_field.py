@@ -140,6 +140,28 @@ def field_of(
     return field
 
 
+def settled_target(
+    model: Model,
+    references: Tensor,
+    settings: FieldSettings,
+    *,
+    device: torch.device | str | None = None,
+) -> Target:
+    """Returns the target of `settings` as it is for this model, told once at all `references`.
+
+    `field_of` settles a target that depends on what a model answers at the references it is given;
+    a field that is computed block by block is to have one target throughout.
+    """
+    if settings.objective.settle is None:
+        return settings.objective
+    with torch.inference_mode(False):
+        model, device, dtype = _placed(model, references, device, settings.dtype)
+        x = references.detach().to(device, dtype)
+    with torch.inference_mode(False), frozen(model):
+        chunk_size = micro_batch(model, x) if settings.chunk_size is None else settings.chunk_size
+        return _frozen_positions(model, x, settings.objective, chunk_size)[0]
+
+
 def _integrate(field: Tensor, weights: Tensor, path: Tensor | None) -> None:
     """Turns the gradients in `field` ``[N, S, *]`` into the field, in place and in float64.
 

@@ -1,13 +1,15 @@
 """References and settings together: the one way in which any model of a zoo is described."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from modelgif.fields.field_settings import FieldSettings, broadcast_baseline
-from modelgif.fields.gradient_field import field_of
+from modelgif.fields.gradient_field import field_of, settled_target
+from modelgif.fields.target import Target
 from modelgif.loading.checkpoint import weights_sha256
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
@@ -34,6 +36,9 @@ class Recipe:
     references: References
     settings: FieldSettings
     device: torch.device | str = "cpu"
+    _targets: "WeakKeyDictionary[nn.Module, Target]" = field(
+        init=False, repr=False, default_factory=WeakKeyDictionary
+    )
 
     def __post_init__(self) -> None:
         self.settings.check_labels(len(self.references))
@@ -53,6 +58,12 @@ class Recipe:
         """Returns the field ``[n, S, *input_shape]`` of `model` at some references."""
         images = self.references.images
         settings = self.settings.at(images, rows)
+        if self.settings.objective.settle is not None:
+            if model not in self._targets:
+                self._targets[model] = settled_target(
+                    model, images, self.settings, device=self.device
+                )
+            settings = replace(settings, target=self._targets[model])
         return field_of(model, images[rows], settings, device=self.device)
 
     def header(
