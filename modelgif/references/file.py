@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from modelgif.references.references import References
 from modelgif.storage.atomic import whole_file
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import check_safetensors
 
 
@@ -37,9 +38,8 @@ def read_references(path: str | os.PathLike[str]) -> References:
         ReferenceFileError: when there is no such file, it holds something else, or its content is
             not what its digest says.
     """
-    if not Path(path).is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise ReferenceFileError(f"{path}: there is no such file of references{other}.")
+    if (note := missing_file(path)) is not None:
+        raise ReferenceFileError(f"{path}: there is no such file of references{note}.")
     try:
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from modelgif.distances.pairs import warn_of_zero_cells
 from modelgif.sketches.cosine_estimate import (
-    Precision,
+    NumberFormat,
     count_differing,
     estimate_from_numbers,
     estimate_from_signs,
@@ -31,7 +31,8 @@ _OF_THE_FIELD = (
     *("references_sha256", "target", "baseline", "rule", "n_steps"),
     *("cumulative", "scale_by_path"),
 )
-_OF_THE_SKETCH = ("size", "seed", "precision")
+# By the key that files have for it.
+_OF_THE_SKETCH = {"size": "size", "seed": "seed", "precision": "number_format"}
 
 
 class SketchError(ValueError):
@@ -46,7 +47,7 @@ class Sketch:
         field: what it is the fingerprint of, as a field store says it.
         size: numbers, or signs, of the projection.
         seed: of the projection.
-        precision: ``float32``, ``float16``, or ``sign``, one bit a number.
+        number_format: of the values: ``float32``, ``float16``, or ``sign``, one bit per number.
         values: ``[size]``; for signs uint8 ``[size / 8]``.
         zero_cells: how many cells of the field are zero, and so have no direction.
     """
@@ -54,7 +55,7 @@ class Sketch:
     field: FieldHeader
     size: int
     seed: int
-    precision: Precision
+    number_format: NumberFormat
     values: Tensor
     zero_cells: int = 0
 
@@ -66,7 +67,7 @@ class Sketch:
     def comparable(self) -> dict[str, Any]:
         """Returns what two sketches must share for their distance to mean anything."""
         return {name: getattr(self.field, name) for name in _OF_THE_FIELD} | {
-            name: getattr(self, name) for name in _OF_THE_SKETCH
+            key: getattr(self, name) for key, name in _OF_THE_SKETCH.items()
         }
 
 
@@ -95,7 +96,7 @@ def estimate_distance(a: Sketch, b: Sketch, *, confidence: float = 0.995) -> Est
     check_comparable_sketches(a, b)
     _warn([a, b])
     distance = estimated_distances(a.values[None], b.values[None], a.size)
-    low, high = interval(distance, a.size, a.precision, confidence)
+    low, high = interval(distance, a.size, a.number_format, confidence)
     return Estimate(distance.item(), low.item(), high.item())
 
 
@@ -150,5 +151,6 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     """Returns in words the first entry of `Sketch.comparable` that differs, or None."""
     for name, value in one.items():
         if value != other.get(name):
-            return f"their {name} differ, {value!r} and {other.get(name)!r}"
+            shown = _OF_THE_SKETCH.get(name, name)
+            return f"their {shown} differ, {value!r} and {other.get(name)!r}"
     return None

@@ -25,6 +25,7 @@ from modelgif.storage.field_header import (
 from modelgif.storage.field_schema import check_layout
 from modelgif.storage.field_writer import NUMBERS, FieldWriter
 from modelgif.storage.hdf5_file import SteadyFile
+from modelgif.storage.regular_file import missing_file
 
 __all__ = ["FieldHeader", "FieldStore", "FieldWriter", "Storage", "StoreError", "check_comparable"]
 
@@ -53,9 +54,8 @@ class FieldStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-            raise StoreError(f"{self.path}: there is no such field store{other}; extract it first.")
+        if (note := missing_file(path)) is not None:
+            raise StoreError(f"{self.path}: there is no such field store{note}; extract it first.")
         with self._damage_named(), ExitStack() as on_error:
             self._file = on_error.enter_context(h5py.File(self.path, "r"))
             self._check_version()

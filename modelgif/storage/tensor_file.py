@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from modelgif.storage.atomic import whole_file
 from modelgif.storage.digest import tensors_sha256
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import check_safetensors
 
 
@@ -54,9 +54,8 @@ def read_sealed(
         SealedFileError: when there is no such file, it is of another kind, or its content is not
             what its digest says.
     """
-    if not Path(path).is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise SealedFileError(f"{path}: there is no such {kind}{other}.")
+    if (note := missing_file(path)) is not None:
+        raise SealedFileError(f"{path}: there is no such {kind}{note}.")
     try:
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:

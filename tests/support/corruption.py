@@ -170,7 +170,7 @@ def _read_references(folder: Path) -> object:
 
 def _sketch(seed: int) -> Sketch:
     values = torch.randn(64, generator=_generator().manual_seed(seed))
-    return Sketch(field=HEADER, values=values, size=64, seed=0, precision="float32")
+    return Sketch(field=HEADER, values=values, size=64, seed=0, number_format="float32")
 
 
 def _read_sketch(folder: Path) -> object:
