@@ -27,6 +27,11 @@ class Target:
             these are among all references, the positions ``[B, K]`` in the flattened output.
         value: other targets: from the output at any points (``[B, ...]``) the objective ``[B]``.
         n_labels: how many references a tensor of labels is for.
+
+    Example:
+        >>> spread = Target("spread", value=lambda output: output.var(1))
+        >>> spread.value(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
+        tensor([2., 0.])
     """
 
     name: str
@@ -53,6 +58,12 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     Raises:
         ValueError: for an unknown name or a bad K.
         TypeError: for anything else that is not a target.
+
+    Example:
+        >>> resolve_target("channel_peaks").name
+        'channel_peaks:1'
+        >>> resolve_target(torch.tensor([3, 1, 4])).n_labels
+        3
     """
     if isinstance(target, Target):
         return target
@@ -82,10 +93,10 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
 
 def selected_sum(output: Tensor, positions: Tensor) -> Tensor:
     """Returns the sum ``[B]`` of `output` ``[B, ...]`` over `positions` ``[B, K]``."""
-    return _spoilt_unless_finite(output.flatten(1).gather(1, positions).sum(1))
+    return _nan_where_not_finite(output.flatten(1).gather(1, positions).sum(1))
 
 
-def _spoilt_unless_finite(value: Tensor) -> Tensor:
+def _nan_where_not_finite(value: Tensor) -> Tensor:
     """The same values, whose gradient is NaN where they are not finite.
 
     A last layer with a NaN for a bias has a gradient without one.
@@ -94,7 +105,7 @@ def _spoilt_unless_finite(value: Tensor) -> Tensor:
 
 
 def _nan_unless_finite(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda output: _spoilt_unless_finite(function(output))
+    return lambda output: _nan_where_not_finite(function(output))
 
 
 def _scores(output: Tensor, target: str) -> Tensor:
@@ -174,7 +185,7 @@ def _labels(labels: Tensor) -> Target:
 
 
 def _output_sum(output: Tensor) -> Tensor:
-    return _spoilt_unless_finite(output.flatten(1).sum(1))
+    return _nan_where_not_finite(output.flatten(1).sum(1))
 
 
 _NAMED = {

@@ -14,7 +14,7 @@ from modelgif.storage.safetensors_header import check_safetensors
 
 
 class ReferenceFileError(ValueError):
-    """A file that holds no sound references."""
+    """A file of references that is missing, damaged, or something else."""
 
 
 def write_references(path: str | os.PathLike[str], references: References) -> None:
@@ -22,6 +22,13 @@ def write_references(path: str | os.PathLike[str], references: References) -> No
 
     Raises:
         ValueError: for another ending.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = Path(tempfile.mkdtemp(), "references.safetensors")
+        >>> write_references(path, References(torch.rand(2, 1, 4, 4), ("a", "b")))
+        >>> read_references(path).ids
+        ('a', 'b')
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"references go to a .safetensors file, got {path}.")
@@ -46,7 +53,7 @@ def read_references(path: str | os.PathLike[str]) -> References:
             metadata = file.metadata() or {}
             ids = json.loads(metadata["ids"])
             if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-                raise ValueError("the ids are no list of texts")
+                raise ValueError("the ids are not a list of strings")
             ids = tuple(ids)
             references = References(file.get_tensor("images"), ids)
             sound = references.sha256() == metadata["references_sha256"]

@@ -91,7 +91,15 @@ def estimate_distance(a: Sketch, b: Sketch, *, confidence: float = 0.995) -> Est
         ValueError: for a confidence outside (0, 1).
 
     Warns:
-        modelgif.distances.distance.ZeroCellWarning: when a field has zero cells, with their number.
+        modelgif.distances.pairs.ZeroCellWarning: when a field has zero cells, with their number.
+
+    Example:
+        >>> from modelgif.sketches.sketcher import sketch_model
+        >>> references = torch.linspace(0, 1, 12).reshape(2, 1, 2, 3)
+        >>> a = sketch_model(torch.nn.Flatten(), references, n_steps=5)
+        >>> estimate = estimate_distance(a, a)
+        >>> estimate.distance, estimate.high < 1e-3
+        (0.0, True)
     """
     check_comparable_sketches(a, b)
     _warn([a, b])
@@ -107,7 +115,7 @@ def estimate_distances(sketches: Sequence[Sketch]) -> Tensor:
         SketchError: for no sketches, or ones that cannot be compared, naming what differs.
 
     Warns:
-        modelgif.distances.distance.ZeroCellWarning: when a field has zero cells, with their number.
+        modelgif.distances.pairs.ZeroCellWarning: when a field has zero cells, with their number.
     """
     if not sketches:
         raise SketchError("expected at least one sketch, got none.")

@@ -139,6 +139,11 @@ def sketch_model(
         SketchError: as `Sketcher`.
         ValueError: for what does not fit the references, a block below 1, or a field that is not
             finite, naming model and reference.
+
+    Example:
+        >>> sketch = sketch_model(torch.nn.Flatten(), torch.rand(3, 1, 4, 4), n_steps=5)
+        >>> sketch.n_bytes, sketch.zero_cells
+        (20480, 0)
     """
     settings = FieldSettings(
         target=target,

@@ -1,4 +1,4 @@
-"""Field stores: one HDF5 file a model, written whole or not at all."""
+"""Field stores: one HDF5 file per model, written whole or not at all."""
 
 import json
 import os
@@ -50,6 +50,15 @@ class FieldStore:
     Raises:
         StoreError: when the file is missing, not a field store, of another schema version or
             damaged; on opening or on reading.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif.zoo.extract import extract
+        >>> models, images = {"m": torch.nn.Flatten()}, torch.rand(3, 1, 2, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=5, progress=False)
+        >>> with FieldStore(done.stores["m"]) as store:
+        ...     print(store.shape, store[0:2].shape, store.header.rule)
+        (3, 5, 1, 2, 2) torch.Size([2, 5, 1, 2, 2]) gausslegendre
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -178,7 +187,7 @@ class FieldStore:
         ) as error:
             raise StoreError(
                 f"{self.path}: not a sound field store ({str(error)[:300] or type(error).__name__})"
-                "; delete it and extract it again."
+                "; move it away and extract it again."
             ) from error
 
 
@@ -195,6 +204,13 @@ def check_comparable(stores: Sequence[FieldStore]) -> None:
     Raises:
         StoreError: naming two stores and what differs between them: references, target, baseline,
             rule, number of steps, accumulation or scaling.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif.zoo.extract import extract
+        >>> models, images = {"a": torch.nn.Flatten(), "b": torch.nn.Flatten()}, torch.rand(2, 1, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=2, progress=False)
+        >>> check_comparable([FieldStore(path) for path in done.stores.values()])
     """
     for store in stores[1:]:
         first = stores[0]

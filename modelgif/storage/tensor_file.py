@@ -1,4 +1,4 @@
-"""Tensors with a header in one file, whose digest tells damage."""
+"""Tensors with a header in one file, whose digest shows damage."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def read_sealed(
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             seal = json.loads((file.metadata() or {})["seal"])
-            found, text, digest = (seal[key] for key in ("kind", "header", "sha256"))
+            stated, text, digest = (seal[key] for key in ("kind", "header", "sha256"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(text)
     except (
@@ -72,12 +72,12 @@ def read_sealed(
             "again."
         ) from error
     # Of what it says to be, so that a damaged kind is not taken for another.
-    if _digest(str(found), text, tensors) != digest:
+    if _digest(str(stated), text, tensors) != digest:
         raise SealedFileError(
             f"{path} is damaged: its content does not have the digest it states; make it again."
         )
-    if found != kind:
-        raise SealedFileError(f"{path}: expected a {kind}, got a {str(found)[:80]}.")
+    if stated != kind:
+        raise SealedFileError(f"{path}: expected a {kind}, got a {str(stated)[:80]}.")
     return header, tensors
 
 

@@ -31,6 +31,7 @@ from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore
 from modelgif.storage.tensor_file import SealedFileError, write_sealed
 from modelgif.zoo.extract import extract
+from tests.support.networks import tiny_network
 
 N, S = 6, 4
 
@@ -183,12 +184,7 @@ def test_signs_are_packed_and_counted(size: int) -> None:
 
 
 def network(seed: int) -> nn.Module:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(18, 6 + seed), nn.Tanh(), nn.Linear(6 + seed, 4))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return net
+    return tiny_network(seed, inputs=18, width=6 + seed)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def hostile_stores() -> Iterator[Hostile]:
         (link_to_itself, "field is missing, or a link to elsewhere"),
         (virtual_data, "not stored in chunks of this file"),
         (bytes_of_another_file, "not stored in chunks of this file"),
-        (group_for_a_field, "field is no data set"),
+        (group_for_a_field, "field is not a data set"),
         (unwritten_terabytes, "needs .* bytes"),
         (unwritten_names, "needs .* bytes"),
         (inflating_chunk, "checksums"),
