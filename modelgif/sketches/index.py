@@ -46,13 +46,12 @@ class SketchIndex:
     Example:
         >>> import tempfile
         >>> from modelgif.sketches.sketcher import sketch_model
-        >>> references = torch.linspace(0, 1, 12).reshape(2, 1, 2, 3)
+        >>> references = torch.linspace(0, 1, 12).reshape(2, 6)
         >>> index = SketchIndex(tempfile.mkdtemp())
-        >>> for name in ("relu", "tanh"):
-        ...     network = torch.nn.Sequential(getattr(torch, name), torch.nn.Flatten())
-        ...     index.add({name: sketch_model(network, references)})
+        >>> models = {"flat": torch.nn.Flatten(), "softmax": torch.nn.Softmax(1)}
+        >>> index.add({name: sketch_model(m, references) for name, m in models.items()})
         >>> index.search(sketch_model(torch.nn.Flatten(), references), k=1).names
-        ['relu']
+        ['flat']
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, verify: bool = True) -> None:

@@ -22,16 +22,11 @@ from modelgif.sketches.cosine_estimate import (
     estimate_from_signs,
     interval,
 )
-from modelgif.storage.field_header import FieldHeader
+from modelgif.storage.field_header import COMPARABLE, FieldHeader
 
 # Of sketches that are compared at once: what a processor's cache holds.
 _BYTES_AT_ONCE = 2**20
-# What two sketches must share, of their fields and of their own.
-_OF_THE_FIELD = (
-    *("references_sha256", "target", "baseline", "rule", "n_steps"),
-    *("cumulative", "scale_by_path"),
-)
-# By the key that files have for it.
+# What two sketches must share beside their fields' `COMPARABLE`, by the key that files have for it.
 _OF_THE_SKETCH = {"size": "size", "seed": "seed", "precision": "number_format"}
 
 
@@ -66,7 +61,7 @@ class Sketch:
 
     def comparable(self) -> dict[str, Any]:
         """Returns what two sketches must share for their distance to mean anything."""
-        return {name: getattr(self.field, name) for name in _OF_THE_FIELD} | {
+        return {name: getattr(self.field, name) for name in COMPARABLE} | {
             key: getattr(self, name) for key, name in _OF_THE_SKETCH.items()
         }
 

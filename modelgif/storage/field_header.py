@@ -8,6 +8,16 @@ Storage = Literal["float32", "float64", "float16_scaled"]
 
 # Attributes that HDF5 holds as JSON.
 MAPPINGS = ("preprocessing", "versions")
+# What two fields must share for their distance to mean anything.
+COMPARABLE = (
+    "references_sha256",
+    "target",
+    "baseline",
+    "rule",
+    "n_steps",
+    "cumulative",
+    "scale_by_path",
+)
 
 
 class StoreError(ValueError):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modelgif.storage.atomic import whole_file
 from modelgif.storage.field_header import (
+    COMPARABLE,
     MAPPINGS,
     SCHEMA_VERSION,
     FieldHeader,
@@ -28,17 +29,6 @@ from modelgif.storage.hdf5_file import SteadyFile
 from modelgif.storage.regular_file import missing_file
 
 __all__ = ["FieldHeader", "FieldStore", "FieldWriter", "Storage", "StoreError", "check_comparable"]
-
-# What two stores must share for their distance to mean anything.
-_COMPARABLE = (
-    "references_sha256",
-    "target",
-    "baseline",
-    "rule",
-    "n_steps",
-    "cumulative",
-    "scale_by_path",
-)
 
 
 class FieldStore:
@@ -214,7 +204,7 @@ def check_comparable(stores: Sequence[FieldStore]) -> None:
     """
     for store in stores[1:]:
         first = stores[0]
-        for name in _COMPARABLE:
+        for name in COMPARABLE:
             ours, theirs = getattr(first.header, name), getattr(store.header, name)
             if ours != theirs:
                 raise StoreError(

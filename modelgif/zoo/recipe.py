@@ -1,7 +1,7 @@
 """References and settings together: the one way in which any model of a zoo is described."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,12 @@ class Recipe:
     references: References
     settings: FieldSettings
     device: torch.device | str = "cpu"
+    _starts: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.settings.check_labels(len(self.references))
-        broadcast_baseline(self.settings.baseline, self.references.images)
+        starts = broadcast_baseline(self.settings.baseline, self.references.images)
+        object.__setattr__(self, "_starts", starts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,7 +54,8 @@ class Recipe:
     def field(self, model: nn.Module, rows: slice) -> Tensor:
         """Returns the field ``[n, S, *input_shape]`` of `model` at some references."""
         images = self.references.images
-        settings = self.settings.at(images, rows)
+        # Rounded as the references are, so that a number starts where an image of it would.
+        settings = replace(self.settings.at(images, rows), baseline=self._starts[rows])
         return field_of(model, images[rows], settings, device=self.device)
 
     def header(
