@@ -21,6 +21,7 @@ from modelgif.experiment.plain_yaml import (
 from modelgif.fields.quadrature import Rule
 from modelgif.storage.atomic import write_text
 from modelgif.storage.field_store import Storage
+from modelgif.storage.regular_file import missing_file
 
 
 class Config(BaseModel):
@@ -131,11 +132,10 @@ def config_hash(config: Config) -> str:
 
 
 def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
-    if not path.is_file():
+    if (note := missing_file(path)) is not None:
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(file.name for file in folder.glob("*.yaml"))) or "no *.yaml file"
-        other = " (what is there is not a regular file)" if os.path.lexists(path) else ""
-        raise ConfigError(f"{path}: there is no such file{other}; {folder} holds {there}.")
+        raise ConfigError(f"{path}: there is no such file{note}; {folder} holds {there}.")
     try:
         with path.open(encoding="utf-8") as file:
             data = parse_yaml(file.read(LARGEST_YAML + 1))

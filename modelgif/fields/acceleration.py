@@ -26,7 +26,7 @@ class Acceleration:
         fold_batchnorm: see `modelgif.fields.batchnorm_folding`; changes a field by rounding.
         channels_last: weights and images with the channels together, which convolutions on the
             CPU and on tensor cores are fastest with; changes a field by rounding.
-        autocast: precision of matrix products and convolutions. Changes a field by more than
+        autocast: number format of matrix products and convolutions. Changes a field by more than
             rounding: see `autocast_distance`.
         compile: `torch.compile`, which takes a minute before the first pass.
         cuda_graphs: recorded passes of one size, for models of many small operations on CUDA.
@@ -93,7 +93,7 @@ def autocast_distance(
     Args:
         model: in float32.
         references: the sample ``[N, *input_shape]``, on the model's device.
-        autocast: the precision.
+        autocast: the number format.
         settings: of the fields.
     """
     cast, notes = accelerate(model, references, Acceleration(autocast=autocast))
@@ -132,7 +132,7 @@ class _Compiled(nn.Module):
 
     def forward(self, x: Tensor) -> object:
         with warnings.catch_warnings():
-            # The compiler looks at the gradient of its input, which is no leaf.
+            # The compiler looks at the gradient of its input, which is not a leaf.
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not")
             return self.model(x)
 

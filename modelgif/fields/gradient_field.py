@@ -10,7 +10,7 @@ from modelgif.fields.batch_size import in_chunks, micro_batch
 from modelgif.fields.channels_last import FastLayout
 from modelgif.fields.field_settings import AnyTarget, FieldSettings, broadcast_baseline
 from modelgif.fields.model import Model, frozen, scores
-from modelgif.fields.number_format import gradients_or_error, refuse_quantised, working_precision
+from modelgif.fields.number_format import compute_dtype, gradients_or_error, refuse_quantised
 from modelgif.fields.quadrature import Rule
 from modelgif.fields.target import Target
 
@@ -61,13 +61,18 @@ def gradient_field(
             same. It changes the result by rounding only.
         device: where to compute and return the field; by default where the model's weights are.
             A model elsewhere is copied there.
-        dtype: precision of computation and result, likewise, but no less than float32 unless
-            asked for.
+        dtype: precision of computation and result; by default that of the weights, but no less
+            than float32.
 
     Raises:
         ValueError: for shapes, labels or numbers that do not fit.
         TypeError: for an output that is not one tensor of scores, or does not depend
             differentiably on the input, as that of a quantised model.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+        >>> gradient_field(model, torch.rand(5, 1, 2, 2), n_steps=8).shape
+        torch.Size([5, 8, 1, 2, 2])
 
     Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023,
     section 3; integrated gradients after Sundararajan et al., ICML 2017.
@@ -230,7 +235,7 @@ def _placed(
     weights = next((t for t in tensors if t.is_floating_point()), references)
     own = weights.device, weights.dtype
     device = own[0] if device is None else torch.device(device)
-    enough = working_precision(model) if isinstance(model, nn.Module) else None
+    enough = compute_dtype(model) if isinstance(model, nn.Module) else None
     if dtype is None:
         dtype = enough or own[1]
     if not dtype.is_floating_point:

@@ -15,7 +15,7 @@ _WAY_OUT = (
 )
 
 
-def working_precision(model: nn.Module) -> torch.dtype | None:
+def compute_dtype(model: nn.Module) -> torch.dtype | None:
     """Returns the precision to compute in for weights too coarse for it, or None to leave them.
 
     A field is a sum of many gradients, and neither bfloat16 nor float16 holds its terms to more

@@ -28,7 +28,7 @@ Positions = Callable[[Tensor, slice], Tensor]
 
 def selected_sum(output: Tensor, positions: Tensor) -> Tensor:
     """Returns the sum ``[B]`` of `output` ``[B, ...]`` over `positions` ``[B, K]``."""
-    return _spoilt_unless_finite(output.flatten(1).gather(1, positions).sum(1))
+    return _nan_where_not_finite(output.flatten(1).gather(1, positions).sum(1))
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Target:
             the objective ``[B]``.
         settle: targets that depend on what kind of outputs a model gives: from the outputs at all
             references, the target to use for this model, see `settled`.
+
+    Example:
+        >>> spread = Target("spread", value=lambda output: output.var(1))
+        >>> spread.value(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
+        tensor([2., 0.])
     """
 
     name: str
@@ -85,6 +90,12 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     Raises:
         ValueError: for an unknown name or a bad K.
         TypeError: for anything else that is not a target.
+
+    Example:
+        >>> resolve_target("channel_peaks").name
+        'channel_peaks:1'
+        >>> resolve_target(torch.tensor([3, 1, 4])).n_labels
+        3
     """
     if isinstance(target, Target):
         return target
@@ -112,7 +123,7 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     )
 
 
-def _spoilt_unless_finite(value: Tensor) -> Tensor:
+def _nan_where_not_finite(value: Tensor) -> Tensor:
     """The same values, whose gradient is NaN where they are not finite.
 
     A last layer with a NaN for a bias has a gradient without one.
@@ -121,7 +132,7 @@ def _spoilt_unless_finite(value: Tensor) -> Tensor:
 
 
 def _nan_unless_finite(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda output: _spoilt_unless_finite(function(output))
+    return lambda output: _nan_where_not_finite(function(output))
 
 
 def _scores(output: Tensor, target: str) -> Tensor:
@@ -156,7 +167,7 @@ def _class_contrast(answers: Tensor) -> Target:
     scale = output_scale(answers)
 
     def value(output: Tensor, classes: Tensor) -> Tensor:
-        return _spoilt_unless_finite(class_contrast(output, classes, scale))
+        return _nan_where_not_finite(class_contrast(output, classes, scale))
 
     return Target("class_contrast", positions=_predicted_classes, at_positions=value)
 
@@ -215,7 +226,7 @@ def _labels(labels: Tensor) -> Target:
 
 
 def _output_sum(output: Tensor) -> Tensor:
-    return _spoilt_unless_finite(output.flatten(1).sum(1))
+    return _nan_where_not_finite(output.flatten(1).sum(1))
 
 
 _NAMED = {

@@ -8,7 +8,6 @@ A card has the keys
 - and any other: recipe, seed, parent, data, accuracy …
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from modelgif.loading.preprocessing import Preprocessed, checked_preprocessing
 from modelgif.loading.state_dict import read_state_dict
 from modelgif.storage.atomic import whole_file, write_text
 from modelgif.storage.digest import dense_tensors, tensors_sha256
+from modelgif.storage.regular_file import missing_file
 
 
 def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -141,10 +141,9 @@ def read_card(path: str | Path) -> dict[str, Any]:
         CheckpointError: when it is missing or is not a card.
     """
     card_path = _card_path(path)
-    if not card_path.is_file():
-        other = " (what is there is not a regular file)" if os.path.lexists(card_path) else ""
+    if (note := missing_file(card_path)) is not None:
         raise CheckpointError(
-            f"there is no card {card_path}{other}: a checkpoint is weights and a card. "
+            f"there is no card {card_path}{note}: a checkpoint is weights and a card. "
             "Make the checkpoint again, or, for weights from elsewhere, say what they are: "
             f"file:{Path(path).name}?architecture=…"
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import torch
 
-from modelgif.fields.number_format import refuse_quantised, working_precision
+from modelgif.fields.number_format import compute_dtype, refuse_quantised
 from modelgif.loading.address import PREPROCESSING_KEYS, as_address, parse_address, with_query
 from modelgif.loading.build import build_network
 from modelgif.loading.preprocessing import Preprocessed
@@ -89,7 +89,7 @@ def load_model(
         _log.warning("%s has random weights; ask for trained ones with %s.", text, trained)
     refuse_quantised(network, text)
     if dtype is None:
-        dtype = working_precision(network)
+        dtype = compute_dtype(network)
         if dtype is not None:
             _log.info("%s is stored in less than float32, and computed in %s.", text, dtype)
     network = network.to(device=device, dtype=dtype)

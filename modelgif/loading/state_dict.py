@@ -1,6 +1,5 @@
 """State dicts: read from a file without running it, and loaded into a network without guessing."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from modelgif.loading.address import did_you_mean
 from modelgif.loading.errors import CheckpointError, PlainPickleError
 from modelgif.loading.torch_file import read_pickled
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import SafetensorsError, check_safetensors
 
 PICKLED = (".pt", ".pth", ".bin")
@@ -42,9 +42,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} must end in .safetensors, {', '.join(PICKLED)} to be read as weights."
         )
-    if not path.is_file():
-        other = " (what is there is not a regular file)" if os.path.lexists(path) else ""
-        raise CheckpointError(f"there is no file {path}{other}.")
+    if (note := missing_file(path)) is not None:
+        raise CheckpointError(f"there is no file {path}{note}.")
     if path.suffix in PICKLED:
         return _sane(_tensors_in(_unpickled(path), path), path)
     try:

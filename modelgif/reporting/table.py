@@ -111,8 +111,8 @@ def replace_section(path: str | os.PathLike[str], name: str, text: str) -> None:
                 f"its sections are: {', '.join(known) or 'none'}."
             )
     before, _, rest = whole.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
+    _, marker, after = rest.partition(end)
+    if not marker:
         raise ValueError(f"{path} must hold {begin} before {end}, found them the other way round.")
     body = text.strip("\n")
     write_text(path, f"{before}{begin}\n\n{body}\n\n{end}{after}")

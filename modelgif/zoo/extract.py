@@ -98,8 +98,15 @@ def extract(
         progress: whether to show a progress bar on the terminal.
 
     Raises:
-        ValueError: for a model's name that is no file name, an unknown target, or labels or a
-            baseline that do not fit the references.
+        ValueError: for a model's name that is not a valid file name, an unknown target, or labels
+            or a baseline that do not fit the references.
+
+    Example:
+        >>> import tempfile
+        >>> models, images = {"a": torch.nn.Flatten()}, torch.rand(3, 1, 2, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=5, progress=False)
+        >>> [path.name for path in done.stores.values()], done.failed
+        (['a.h5'], {})
     """
     for name in models:
         if not name or set(name) - _NAME_CHARACTERS or name.startswith("."):

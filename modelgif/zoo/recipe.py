@@ -36,13 +36,15 @@ class Recipe:
     references: References
     settings: FieldSettings
     device: torch.device | str = "cpu"
+    _starts: Tensor = field(init=False, repr=False)
     _targets: "WeakKeyDictionary[nn.Module, Target]" = field(
         init=False, repr=False, default_factory=WeakKeyDictionary
     )
 
     def __post_init__(self) -> None:
         self.settings.check_labels(len(self.references))
-        broadcast_baseline(self.settings.baseline, self.references.images)
+        starts = broadcast_baseline(self.settings.baseline, self.references.images)
+        object.__setattr__(self, "_starts", starts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,7 +59,8 @@ class Recipe:
     def field(self, model: nn.Module, rows: slice) -> Tensor:
         """Returns the field ``[n, S, *input_shape]`` of `model` at some references."""
         images = self.references.images
-        settings = self.settings.at(images, rows)
+        # Rounded as the references are, so that a number starts where an image of it would.
+        settings = replace(self.settings.at(images, rows), baseline=self._starts[rows])
         if self.settings.objective.settle is not None:
             if model not in self._targets:
                 self._targets[model] = settled_target(

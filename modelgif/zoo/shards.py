@@ -67,12 +67,12 @@ def extract_piece(
 
     Args:
         piece: which.
-        source: the model, as in `modelgif.extract`, and so are all that follow.
+        source: the model, as in `modelgif.extract`.
         references: all of them.
         folder: where the joined stores will go.
         target: of all references, if it is a tensor.
         baseline: of all references, if it has one for each.
-        **options: settings.
+        **options: further arguments of `modelgif.extract`.
 
     Raises:
         RuntimeError: when the field cannot be computed, with the reason.
@@ -99,7 +99,7 @@ def join_pieces(
     target: Any = "predicted_class",
     baseline: float | Tensor = 0.0,
 ) -> dict[str, Path]:
-    """Makes one store a model, ``folder/NAME.h5``, of pieces that are all there; returns the paths.
+    """Joins pieces that are all there to one store per model, and returns the paths by model.
 
     The numbers are those of `modelgif.extract` to rounding, and exactly those if a chunk of
     path points ends where a piece does. The pieces stay.
@@ -107,9 +107,9 @@ def join_pieces(
     Args:
         pieces: of one or more models, in order.
         references: all of them.
-        folder: as given to `extract_piece`.
-        target: likewise.
-        baseline: likewise.
+        folder: as given to `extract_piece`, and where the stores ``NAME.h5`` go.
+        target: as given to `extract_piece`.
+        baseline: as given to `extract_piece`.
 
     Raises:
         StoreError: when a piece is missing, damaged, or of other references.
@@ -153,7 +153,7 @@ def _join(
             if tuple(store.reference_ids) != ids or _shared(store) != _shared(stores[0]):
                 raise StoreError(
                     f"{store.path} is of other references, weights or settings than {model} is "
-                    "asked for; delete it and extract it again."
+                    "asked for; move it away and extract it again."
                 )
         with FieldStore.create(path, header, references.ids, stores[0].shape[2:]) as whole:
             for store in stores:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modelgif.distances.cells import KINDS, Kind, channel_mean, distances_of_cells, finite_cells
+from modelgif.distances.cells import METRICS, Metric, channel_mean, distances_of_cells, finite_cells
 from modelgif.distances.pairs import PairSums, warn_of_zero_cells
 from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
@@ -54,7 +54,7 @@ def stream_distances(
     cumulative: bool = True,
     scale_by_path: bool = True,
     average_channels: bool = False,
-    kind: Kind = "cosine",
+    metric: Metric = "cosine",
     against: str | None = None,
     keep_pairs: bool = False,
     block: int | None = None,
@@ -85,7 +85,7 @@ def stream_distances(
         scale_by_path: whether to multiply by ``x - x'``.
         average_channels: whether fields of images are averaged over their channels before they are
             compared, as the released program of the paper does for Taskonomy.
-        kind: of distance, as in `modelgif.distance`.
+        metric: of distance, as in `modelgif.distance`.
         against: name of the model to compare the others with at every single reference.
         keep_pairs: whether to keep the distances of all pairs at every reference, M²·N numbers.
         block: references at a time; by default as many as make 64 million numbers of fields, at
@@ -101,21 +101,26 @@ def stream_distances(
         progress: whether to show a progress bar on the terminal.
 
     Raises:
-        ValueError: for no models, an unknown `against`, `kind` or target, a block below 1, what
+        ValueError: for no models, an unknown `against`, `metric` or target, a block below 1, what
             does not fit the references, or a field that is not finite, naming model and reference.
-        modelgif.zoo.stream_checkpoint.CheckpointError: when `checkpoint` is damaged, or the sums of
-            something else, naming what differs.
+        modelgif.zoo.stream_checkpoint.StreamCheckpointError: when `checkpoint` is damaged,
+            or the sums of something else, naming what differs.
 
     Warns:
         modelgif.distances.pairs.ZeroCellWarning: when a model has zero cells.
+
+    Example:
+        >>> models = {"a": torch.nn.Flatten(), "b": torch.nn.Sequential(torch.nn.Flatten())}
+        >>> stream_distances(models, torch.rand(3, 1, 2, 2), progress=False).matrix.tolist()
+        [[0.0, 0.0], [0.0, 0.0]]
     """
     names = list(models)
     if not names:
         raise ValueError("expected at least one model, got none.")
     if against is not None and against not in models:
         raise ValueError(f"against must be one of the models {', '.join(names)}, got {against!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
     settings = FieldSettings(
         target=target,
         baseline=baseline,
@@ -133,14 +138,14 @@ def stream_distances(
         raise ValueError(f"block must be at least 1 reference, got {block}.")
     # In one block, and without headers to compute first, no model is asked for twice.
     zoo = _Zoo(models, keep=keep_models and (block < count or checkpoint is not None))
-    sums = PairSums(names, kind=kind, product_dtype=product_dtype)
+    sums = PairSums(names, metric=metric, product_dtype=product_dtype)
     kept: dict[str, list[Tensor]] = {"per_reference": [], "pairs": []}
     saved = None
     if checkpoint is not None:
         asked: dict[str, Any] = {
             "names": names,
             "models": {name: asdict(recipe.header(name, zoo[name])) for name in names},
-            "kind": kind,
+            "kind": metric,
             "against": against,
             "keep_pairs": keep_pairs,
             # These change a result by rounding.
@@ -165,7 +170,7 @@ def stream_distances(
                 fields.append(channel_mean(field) if average_channels else field)
                 bar.update(len(fields[-1]))
             if against is not None:
-                kept["per_reference"].append(_against(fields, names, against, kind, first))
+                kept["per_reference"].append(_against(fields, names, against, metric, first))
             pairs = sums.add(fields, keep=keep_pairs)
             if pairs is not None:
                 kept["pairs"].append(pairs.movedim(0, -1))
@@ -206,13 +211,13 @@ def _field(recipe: Recipe, zoo: _Zoo, name: str, rows: slice) -> Tensor:
 
 
 def _against(
-    fields: list[Tensor], names: list[str], against: str, kind: Kind, first: int
+    fields: list[Tensor], names: list[str], against: str, metric: Metric, first: int
 ) -> Tensor:
     """Distances ``[M, n]`` of all fields from that of `against`."""
     origin = finite_cells(fields[names.index(against)], against, first)
     return torch.stack(
         [
-            distances_of_cells(finite_cells(field, name, first), origin, kind).cpu()
+            distances_of_cells(finite_cells(field, name, first), origin, metric).cpu()
             for field, name in zip(fields, names, strict=True)
         ]
     )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import modelgif as gif
-from modelgif.fields.number_format import refuse_quantised, working_precision
+from modelgif.fields.number_format import compute_dtype, refuse_quantised
 from modelgif.loading.load import load_model
 
 
@@ -201,8 +201,8 @@ def test_coarse_weights_are_computed_in_float32(network, images, dtype, part):
         ((), None),
     ],
 )
-def test_the_working_precision(formats, expected):
+def test_the_compute_dtype(formats, expected):
     model = nn.Module()
     for i, dtype in enumerate(formats):
         model.register_buffer(f"b{i}", torch.zeros(2, dtype=dtype))
-    assert working_precision(model) == expected
+    assert compute_dtype(model) == expected

@@ -15,6 +15,7 @@ from modelgif.fields.field_settings import FieldSettings
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import write_checkpoint
 from modelgif.methods import attribution, dds, depara
+from modelgif.references.adversarial import feature_attack
 from modelgif.storage.tensor_file import SealedFileError
 from modelgif.zoo.recipe import Recipe
 from modelgif.zoo.stream import stream_distances
@@ -29,7 +30,6 @@ from task_relatedness.comparing.distance_files import (
     read_distances_file,
     write_distances_file,
 )
-from task_relatedness.comparing.feature_attack import feature_attack
 from task_relatedness.comparing.pairwise import compare_fields
 from task_relatedness.comparing.references import references, references_path, starts
 from task_relatedness.config import (
