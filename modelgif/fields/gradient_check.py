@@ -11,14 +11,14 @@ gradient may be any of several, and none is the central difference.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
+from modelgif.fields.field_settings import AnyTarget, broadcast_baseline
+from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import working_precision
 from modelgif.fields.target import Target, resolve_target
@@ -81,7 +81,7 @@ def gradient_check(
     model: Model,
     references: Tensor,
     *,
-    target: str | Tensor | Callable[[Tensor], Tensor] | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_references: int = 3,
     n_points: int = 3,

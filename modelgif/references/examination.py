@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modelgif.fields.gradient_field import broadcast_baseline
+from modelgif.fields.field_settings import broadcast_baseline
 from modelgif.references.references import References
 
 # Fewer distinct references decide nothing: the percentile interval over references covers less than
