@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.fields.model import Model, frozen, scores
-from modelgif.fields.number_format import working_precision
+from modelgif.fields.number_format import compute_dtype
 
 # Of the outputs' spread; measured on honest networks of many kinds, see
 # benchmarks/gradient_check.py.
@@ -76,7 +76,7 @@ def function_check(
         if isinstance(model, nn.Module):
             tensors = (*model.parameters(), *model.buffers())
             like = next((t for t in tensors if t.is_floating_point()), references)
-            wider = working_precision(model)
+            wider = compute_dtype(model)
             model = _widened(model, wider)
         x = references.detach()[rows].to(like.device, wider or like.dtype)
         with frozen(model):

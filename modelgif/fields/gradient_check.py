@@ -11,17 +11,20 @@ gradient may be any of several, and none is the central difference.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from modelgif.fields.field_settings import broadcast_baseline
+=======
+from modelgif.fields.field_settings import AnyTarget, broadcast_baseline
+>>>>>>> guards
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model, frozen, scores
-from modelgif.fields.number_format import working_precision
+from modelgif.fields.number_format import compute_dtype
 from modelgif.fields.target import Target, resolve_target
 
 # Measured on honest networks of many kinds, see benchmarks/gradient_check.py.
@@ -82,7 +85,7 @@ def gradient_check(
     model: Model,
     references: Tensor,
     *,
-    target: str | Tensor | Callable[[Tensor], Tensor] | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_references: int = 3,
     n_points: int = 3,
@@ -289,7 +292,7 @@ def _own(model: Model, references: Tensor) -> _Placed:
     """The model as a field is computed of it by default."""
     tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
     like = next((t for t in tensors if t.is_floating_point()), references)
-    wider = working_precision(model) if isinstance(model, nn.Module) else None
+    wider = compute_dtype(model) if isinstance(model, nn.Module) else None
     if wider is None or not isinstance(model, nn.Module):
         return _Placed(model, like.device, like.dtype)
     return _Placed(copy.deepcopy(model).to(wider), like.device, wider)
