@@ -17,11 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD
-from modelgif.fields.field_settings import broadcast_baseline
-=======
 from modelgif.fields.field_settings import AnyTarget, broadcast_baseline
->>>>>>> guards
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.fields.number_format import compute_dtype
