@@ -1,6 +1,7 @@
 """The tables that the pages of this folder show, made from the results in the repository."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import conditions_text
+from modelgif.methods import METHODS, Method
 from modelgif.reporting.table import to_markdown
 from modelgif.transferability import scores
 from task_relatedness.config import TaskRelatednessConfig
@@ -53,6 +55,7 @@ def tables() -> dict[str, dict[str, str]]:
             "relatedness": to_markdown(relatedness["papers"], digits=2),
             "runs": to_markdown(runs()),
         },
+        "docs/methods.md": {"methods": to_markdown(rivals())},
         "docs/what_a_distance_means.md": {
             "demo": to_markdown(by_making("demo"), digits=2),
             "small": to_markdown(by_making("small"), digits=2),
@@ -114,6 +117,36 @@ def runs() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def rivals() -> pd.DataFrame:
+    """Returns what every rival method declares, one row per method."""
+    rows = [
+        {
+            "method": f"`{method.name}`",
+            "what is compared": method.compares,
+            "access": method.access,
+            "per reference or set": "per reference" if method.is_per_reference else "set",
+            "symmetric": "yes" if method.symmetric else "no",
+            "needs": ", ".join(_needs(method)) or "–",
+            "range": f"{method.bounds[0]:g} to {method.bounds[1]:.3g}".replace("inf", "∞")
+            + (", higher is nearer" if method.nearer == "higher" else ""),
+            "source": method.source,
+        }
+        for method in METHODS.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _needs(method: Method) -> Iterator[str]:
+    if method.same_classes:
+        yield "the same classes"
+    if method.same_architecture:
+        yield "the same architecture"
+    if method.prepare is not None:
+        yield "references made from the victim"
+    if method.uses_baseline:
+        yield "a baseline"
 
 
 def by_making(name: str) -> pd.DataFrame:

@@ -22,9 +22,9 @@ from intellectual_property_protection.extract_fields import (
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import (
     ScoreName,
-    judging_scores,
     main_score,
     score_names,
+    verdict_scores,
 )
 from intellectual_property_protection.scoring.roles import cast_of
 from intellectual_property_protection.scoring.scores import Scores
@@ -91,8 +91,11 @@ def _measured(
     cast = cast_of(members, folds=evaluation.folds, seed=config.seed)
     each = [read_comparison(comparison_path(run, member)) for member in cast.members]
     scores = Scores(_comparisons(run, each), cast, config.references, evaluation)
-    judging = judging_scores(config.references, evaluation)
-    plain = [str(ScoreName(name, config.references.sources[0])) for name in evaluation.means]
+    judging = verdict_scores(config.references, evaluation)
+    plain = [
+        str(ScoreName(name, config.references.sources[0]))
+        for name in evaluation.per_reference_methods
+    ]
     write_csv(run.folder / "scores.csv", _wide(scores))
     yield from scores.distances([*plain, *judging])
     yield from scores.attacks(np.random.default_rng(derive_seed(config.seed, "resamples")))
@@ -105,8 +108,9 @@ def _measured(
         )
         yield name, suspects
         yield name, honest_measurements(cast, parts, evaluation, level=config.level)
+    first = evaluation.per_reference_methods[0]
     zero_cells = [
-        Measurement(name, ZERO_CELLS, one.wholes[ZERO_CELLS], len(one.means[evaluation.means[0]]))
+        Measurement(name, ZERO_CELLS, one.of_sets[ZERO_CELLS], len(one.per_reference[first]))
         for name, one in zip(cast.names, each, strict=True)
     ]
     yield str(main_score(config.references, evaluation)), zero_cells
@@ -121,9 +125,9 @@ def _wide(scores: Scores) -> pd.DataFrame:
 def _comparisons(run: Run[IPPConfig], each: Sequence[Comparison]) -> Comparisons:
     config = run.config
     names = score_names(config.references, config.evaluation)
-    means = config.evaluation.means
-    wholes = [str(name) for name in names if name.method not in means]
-    return side_by_side(each, read_references(candidates_path(run)).ids, means, wholes)
+    per_reference = config.evaluation.per_reference_methods
+    of_sets = [str(name) for name in names if name.method not in per_reference]
+    return side_by_side(each, read_references(candidates_path(run)).ids, per_reference, of_sets)
 
 
 def files(run: Run[IPPConfig]) -> list[Path]:

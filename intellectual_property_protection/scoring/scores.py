@@ -48,15 +48,17 @@ class Scores:
         for combination in evaluation.combinations:
             self.parts[combination.name] = [by_text[part] for part in combination.scores]
         self.combined: dict[str, Score] = {
-            combination.name: combine(self.parts[combination.name], cast, fewest=evaluation.fewest)
+            combination.name: combine(
+                self.parts[combination.name], cast, fewest=evaluation.min_independents
+            )
             for combination in evaluation.combinations
         }
 
     def of(self, name: ScoreName, count: int) -> Score:
         """Returns a score with `count` references."""
-        if name.method in self._comparisons.means:
+        if name.method in self._comparisons.per_reference:
             return mean_over(self._distances(name), self.cast, self._chosen(name), count)
-        return Score(self._comparisons.wholes[str(name)][None], self.cast.folds)
+        return Score(self._comparisons.of_sets[str(name)][None], self.cast.folds)
 
     def attacks(self, generator: np.random.Generator) -> Iterator[tuple[str, list[Measurement]]]:
         """Gives the measurements of attacks by every score and combination.
@@ -66,13 +68,13 @@ class Scores:
         """
         for name, score in self.single.items():
             spread: Mapping[tuple[str, str], float] = {}
-            if name.method in self._comparisons.means:
+            if name.method in self._comparisons.per_reference:
                 draws = resampled(
                     self._distances(name),
                     self.cast,
                     self._chosen(name),
                     self._count,
-                    draws=self.evaluation.resamples,
+                    draws=self.evaluation.n_bootstrap,
                     generator=generator,
                 )
                 spread = half_widths(self.cast, draws)
@@ -123,9 +125,9 @@ class Scores:
         Sizes are prefixes of one order. Every mean is followed without a choice, the first one with
         every ranking, too.
         """
-        first = self.evaluation.means[0]
+        first = self.evaluation.per_reference_methods[0]
         for name in self.single:
-            if name.method not in self._comparisons.means or name.leaks:
+            if name.method not in self._comparisons.per_reference or name.leaks:
                 continue
             if name.ranking is not None and name.method != first:
                 continue

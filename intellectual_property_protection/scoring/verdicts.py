@@ -74,7 +74,7 @@ def judge(
         generator: of draws of the references, for the interval; None for no interval.
         combined: `combine` of the parts, where many models are judged by them.
     """
-    matched_by, matched = cast.matched(model, config.fewest)
+    matched_by, matched = cast.matched(model, config.min_independents)
     known = [part for part in parts if part.known([model])]
     # One independent is a comparison, but has no deviation to standardise several scores by.
     if not known or len(matched) < (1 if len(known) == 1 else 2):
@@ -84,7 +84,7 @@ def judge(
         if config.calibration == "matched":
             p_value = _with_folds(known, model, matched)
         else:
-            sums = (combined or combine(parts, cast, fewest=config.fewest)).own
+            sums = (combined or combine(parts, cast, fewest=config.min_independents)).own
             others = sums[cast.like_labelled(model)]
             others = others[np.isfinite(others)]
             if not len(others) or not np.isfinite(sums[model]):
@@ -100,11 +100,11 @@ def judge(
         {name: table[others] for name, table in tables.items()},
         suspect_kinds=[cast.kinds[model]],
         independent_kinds=[cast.kinds[i] for i in others],
-        minimum=config.fewest,
+        minimum=config.min_independents,
         calibration=config.calibration,
         correction="none",
         level=level,
-        n_draws=config.resamples if generator is not None else 0,
+        n_draws=config.n_bootstrap if generator is not None else 0,
         generator=generator,
     )
     return Judged(
@@ -134,7 +134,7 @@ def suspect_measurements(
     - ``matched_by``: 0, 1 or 2 for independents of its architecture and training, of its
       architecture, or all
     """
-    combined = combine(parts, cast, fewest=config.fewest)
+    combined = combine(parts, cast, fewest=config.min_independents)
     judged = {
         member.name: judge(
             parts, cast, model, config, level=level, generator=generator, combined=combined
@@ -187,7 +187,7 @@ def honest_measurements(
     there, so that small groups tell only the second rate.
     """
     found = []
-    combined = combine(parts, cast, fewest=config.fewest)
+    combined = combine(parts, cast, fewest=config.min_independents)
     for calibration in get_args(Calibration):
         rules = config.model_copy(update={"calibration": calibration})
         for group, models in honest_groups(cast).items():

@@ -9,7 +9,7 @@ import scipy.stats
 
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.recipe import FRESH
-from intellectual_property_protection.score_name import judging_scores, main_score
+from intellectual_property_protection.score_name import label_score, main_score, verdict_scores
 from intellectual_property_protection.scoring.roles import LEVELS
 from intellectual_property_protection.scoring.separation import AUC
 from intellectual_property_protection.scoring.verdicts import DECISIONS, FALSE_POSITIVES
@@ -43,7 +43,7 @@ def all_tables(
         roster: ``zoo/roster.csv``.
         records: ``records.csv``.
     """
-    names = judging_scores(config.references, config.evaluation)
+    names = verdict_scores(config.references, config.evaluation)
     return {
         "suspects": suspect_table(config, roster, records),
         "attacks": attack_table(config, records),
@@ -62,7 +62,7 @@ def suspect_table(config: IPPConfig, roster: pd.DataFrame, records: pd.DataFrame
     chance of accusing any honest one of them.
     """
     fields = str(main_score(config.references, config.evaluation))
-    labels = f"labels@{config.references.sources[0]}"
+    labels = str(label_score(config.references))
     columns = (roster["model"], roster["role"], roster["recipe"], roster["accuracy"])
     cards = zip(*columns, strict=True)
     distance = measured(records, "distance_to_victim", fields)
@@ -116,7 +116,7 @@ def attack_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
     see `modelgif.ranking.auc_interval`; they treat several architectures as one.
     """
     fields = str(main_score(config.references, config.evaluation))
-    labels = f"labels@{config.references.sources[0]}"
+    labels = str(label_score(config.references))
     judge = config.evaluation.verdict
     auc = {level: measured(records, quantity, fields) for level, quantity in AUC.items()}
     n_models = measured(records, AUC["architecture"], fields, column="n")
@@ -237,7 +237,7 @@ def paper_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
         "ours, as drawn": fields,
         "ours, chosen by others": f"{fields}/independents",
         "ours, paper's protocol (leaks)": f"{fields}/independents/paper",
-        "our SAC": f"sac@{config.evaluation.whole_sources[0]}",
+        "our SAC": f"sac@{config.evaluation.set_sources[0]}",
         f"our {config.evaluation.verdict}": config.evaluation.verdict,
     }
     columns = {name: measured(records, AUC["pooled"], method) for name, method in ours.items()}

@@ -12,9 +12,11 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from modelgif.distances.distance import distance
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import centred, gaussian_matrix, linear_matrix
+from modelgif.methods.method import Method
 
 Kernel = Literal["linear", "gaussian"]
 
@@ -75,3 +77,17 @@ def compare(a: Tensor, b: Tensor) -> float:
     """
     comparable(a, b, "kernel matrices")
     return distance(a.reshape(1, 1, -1), b.reshape(1, 1, -1))
+
+
+METHODS = (
+    Method(
+        "cka",
+        "how features arrange the references, by inner products",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 1.0),
+        options={"features": penultimate_features},
+        source="Kornblith et al., ICML 2019",
+    ),
+)

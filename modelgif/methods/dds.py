@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods import cka
 from modelgif.methods._outputs import Features, at_least, vectors
@@ -23,6 +24,7 @@ from modelgif.methods._similarity import (
     pearson_matrix,
     standardised,
 )
+from modelgif.methods.method import Method
 
 Similarity = Literal["cosine", "pearson", "laplacian", "gaussian", "linear"]
 
@@ -92,3 +94,17 @@ def _matrix(rows: Tensor, similarity: Similarity) -> Tensor:
     raise ValueError(
         f"similarity must be one of {', '.join(get_args(Similarity))}, got {similarity!r}."
     )
+
+
+METHODS = (
+    Method(
+        "dds",
+        "how standardised features arrange the references, by cosines",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 2.0),
+        options={"features": penultimate_features},
+        source="Dwivedi et al., ECCV 2020",
+    ),
+)

@@ -17,6 +17,7 @@ from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
 from modelgif.methods._similarity import cosine_matrix
 from modelgif.methods.attribution import input_gradient
+from modelgif.methods.method import Method
 from modelgif.methods.rsa import centred_ranks, upper
 
 
@@ -98,3 +99,16 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
     nodes = distance(a.nodes, b.nodes)
     edges = distance(a.edges[None, None], b.edges[None, None])
     return (nodes + edge_weight * edges) / (1 + edge_weight)
+
+
+METHODS = (
+    Method(
+        "depara",
+        "graphs of attribution maps and of how features relate references",
+        describe,
+        compare,
+        access="gradients",
+        bounds=(0.0, 2.0),
+        source="Song et al., CVPR 2020",
+    ),
+)

@@ -8,7 +8,7 @@ Fingerprinting the Classification Boundary, AsiaCCS 2021, section 4.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.methods import label_agreement
 from modelgif.methods._outputs import class_scores
+from modelgif.methods.method import Method
 
 Towards = Literal["least_likely", "random"]
 
@@ -185,3 +186,28 @@ def _check(
             f"references must be pixels in [0, 1], got values in [{references.min():.4g}, "
             f"{references.max():.4g}]: make points of the model behind its preprocessing."
         )
+
+
+def _points(
+    victim: Model, references: Tensor, *, generator: torch.Generator, **options: Any
+) -> dict[str, Tensor]:
+    found = boundary_points(victim, references, generator=generator, **options)
+    # Points that did not reach a boundary say nothing about it.
+    return {"references": found.points[found.reached] if found.reached.any() else found.points}
+
+
+METHODS = (
+    Method(
+        "ipguard",
+        "labels at points near the victim's class boundaries",
+        describe,
+        compare,
+        access="labels",
+        bounds=(0.0, 1.0),
+        same_classes=True,
+        prepare=_points,
+        # The paper sets the margin for each data set; steps of 0.01 reach it on small images.
+        options={"margin": 1.0, "step_size": 0.01, "n_steps": 300},
+        source="Cao et al., AsiaCCS 2021",
+    ),
+)

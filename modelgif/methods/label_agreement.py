@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import comparable, outputs
+from modelgif.methods.method import Method
 
 
 def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tensor:
@@ -41,3 +42,18 @@ def compare(a: Tensor, b: Tensor) -> float:
         ValueError: for descriptions at unlike numbers of references.
     """
     return per_reference(a, b).mean().item()
+
+
+METHODS = (
+    Method(
+        "labels",
+        "disagreement of labels; at misclassified references, AKH",
+        describe,
+        compare,
+        per_reference=per_reference,
+        access="labels",
+        bounds=(0.0, 1.0),
+        same_classes=True,
+        source="Godinot et al., AAAI 2025",
+    ),
+)

@@ -7,12 +7,15 @@ Source: Li et al., ModelDiff: Testing-Based DNN Similarity Comparison for Model 
 ISSTA 2021, section 4.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance, distance_per_reference
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
+from modelgif.methods.method import Method
 from modelgif.references.adversarial import pgd
 
 
@@ -96,3 +99,23 @@ def compare(a: Tensor, b: Tensor) -> float:
     """
     comparable(a, b, "decision distances")
     return min(1.0, distance(a[None, None], b[None, None]))
+
+
+def _twins(
+    victim: Model, references: Tensor, *, generator: torch.Generator, **options: Any
+) -> dict[str, Tensor]:
+    return {"twins": adversarial_twins(victim, references, generator=generator, **options)}
+
+
+METHODS = (
+    Method(
+        "model_diff",
+        "how far adversarial twins of the references move the output",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 1.0),
+        prepare=_twins,
+        source="Li et al., ISSTA 2021",
+    ),
+)

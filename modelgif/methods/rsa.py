@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import pearson_matrix
+from modelgif.methods.method import Method
 
 
 def describe(
@@ -72,3 +74,17 @@ def centred_ranks(values: Tensor) -> Tensor:
     rounded = values.double().round(decimals=12)
     ranks = torch.from_numpy(scipy.stats.rankdata(rounded.cpu().numpy())).to(values.device)
     return ranks - (len(ranks) + 1) / 2
+
+
+METHODS = (
+    Method(
+        "rsa",
+        "how features order pairs of references",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 2.0),
+        options={"features": penultimate_features},
+        source="Dwivedi and Roig, CVPR 2019",
+    ),
+)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, class_scores, comparable
 from modelgif.methods._similarity import cosine_matrix
+from modelgif.methods.method import Method
 
 Answer = Literal["scores", "probabilities", "labels"]
 Correlation = Literal["cosine", "gaussian"]
@@ -85,3 +86,26 @@ def _answers(found: Tensor, answer: Answer) -> Tensor:
 def _known(name: str, value: str, options: tuple[str, ...]) -> None:
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}.")
+
+
+METHODS = (
+    Method(
+        "sac",
+        "correlations between outputs at different references",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 2.0),
+        source="Guan et al., NeurIPS 2022",
+    ),
+    Method(
+        "sac_labels",
+        "correlations between labels at different references",
+        describe,
+        compare,
+        access="labels",
+        bounds=(0.0, 2.0),
+        options={"answer": "labels"},
+        source="Guan et al., NeurIPS 2022",
+    ),
+)

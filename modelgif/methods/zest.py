@@ -17,6 +17,7 @@ from modelgif.fields.field_settings import broadcast_baseline
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import answers, finite, one_a_class
 from modelgif.methods._segments import check_segments, grid
+from modelgif.methods.method import Method
 
 # Eigenvalues of the segments' second moments below this share of the largest are rounding.
 _RANK_TOLERANCE = 1e-10
@@ -141,3 +142,19 @@ def _pairs(a: Tensor, b: Tensor) -> tuple[list[int], list[int]]:
 def _unit(columns: Tensor) -> Tensor:
     norm = columns.double().norm(dim=0)
     return columns.double() / norm.where(norm > 0, 1)
+
+
+METHODS = (
+    Method(
+        "zest",
+        "which parts of a reference the scores rest on",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 2.0),
+        uses_baseline=True,
+        # 128 samples of 49 squares; the paper's 1000 are for superpixels of photographs.
+        options={"n_samples": 128},
+        source="Jia et al., ICLR 2022",
+    ),
+)

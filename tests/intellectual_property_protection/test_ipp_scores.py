@@ -1,5 +1,7 @@
 """Scores of the testbed on made-up comparisons with a known truth."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from intellectual_property_protection.comparing.comparison_file import Comparison, side_by_side
+from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.evaluation_config import (
     CombinationConfig,
     EvaluationConfig,
@@ -29,8 +32,11 @@ from intellectual_property_protection.scoring.verdicts import (
     judge,
     suspect_measurements,
 )
+from modelgif.experiment.config import ConfigError, config_hash, load_config
 from modelgif.ranking import auc, tpr_at_fpr
 from modelgif.verdict import conformal_p_value
+
+CONFIGS = "intellectual_property_protection/configs"
 
 
 def zoo(n_suspects=4, n_independents=12, n_surrogates=2, architectures=("a", "b")):
@@ -64,11 +70,11 @@ def cast():
     return cast_of(zoo(), folds=3, seed=0)
 
 
-RULES = EvaluationConfig(resamples=20)
+RULES = EvaluationConfig(n_bootstrap=20)
 
 
-def verdict(parts, cast, model, *, fewest=5):
-    config = RULES.model_copy(update={"fewest": fewest})
+def verdict(parts, cast, model, *, min_independents=5):
+    config = RULES.model_copy(update={"min_independents": min_independents})
     return judge(parts, cast, model, config, level=0.05)
 
 
@@ -261,10 +267,10 @@ def test_a_p_value_is_taken_among_independents_made_alike(cast):
     score = mean_over(distances, cast, orders(distances, cast, None), 40)
     suspect = cast.names.index("prune-b1")
     usual = [cast.names.index(f"ind-b{i}") for i in range(12)]
-    judged = verdict([score], cast, suspect, fewest=5)
+    judged = verdict([score], cast, suspect, min_independents=5)
     assert judged.p_value == conformal_p_value(score.own[suspect], score.own[usual])
     assert (judged.n, judged.matched_by) == (12, "architecture and training")
-    judged_by_all = verdict([score], cast, suspect, fewest=13)
+    judged_by_all = verdict([score], cast, suspect, min_independents=13)
     assert (judged_by_all.n, judged_by_all.matched_by) == (24, "pooled")
     found = suspect_measurements(
         cast, [score], RULES, level=0.05, generator=torch.Generator().manual_seed(0)
@@ -303,7 +309,7 @@ def test_an_adversarially_trained_suspect_is_judged_by_its_like():
     cast = cast_of(members, folds=3, seed=0)
     score = one(cast, range(len(cast.members)))
     robust = cast.names.index("robust")
-    among = {n: verdict([score], cast, robust, fewest=n) for n in (5, 7)}
+    among = {n: verdict([score], cast, robust, min_independents=n) for n in (5, 7)}
     assert (among[5].n, among[5].matched_by) == (6, "architecture and training")
     assert (among[7].n, among[7].matched_by) == (18, "architecture")
     assert len(honest_groups(cast)["independents, adversarially trained"]) == 6
@@ -366,8 +372,8 @@ def test_honest_models_are_counted_by_what_could_make_them_look_near(cast):
 def test_scores_are_named_and_computed_as_configured(cast):
     references = ReferencesConfig(sources=("random", "cutmix"), pool=20, count=8)
     evaluation = EvaluationConfig(
-        means=("field", "labels"),
-        wholes=("cka",),
+        per_reference_methods=("field", "labels"),
+        set_methods=("cka",),
         ranked=("field",),
         combinations=(
             CombinationConfig(name="both", scores=("field@random/gap", "labels@cutmix")),
@@ -375,7 +381,7 @@ def test_scores_are_named_and_computed_as_configured(cast):
         verdict="both",
         curve=(4, 8, 16, 32),
         folds=3,
-        resamples=20,
+        n_bootstrap=20,
     )
     names = [str(name) for name in score_names(references, evaluation)]
     assert names == [
@@ -420,10 +426,52 @@ def test_scores_are_named_and_computed_as_configured(cast):
 
 def test_a_combination_of_unknown_scores_is_refused():
     references = ReferencesConfig(sources=("random",))
-    with pytest.raises(ValueError, match="labels@misclassified is no score"):
+    with pytest.raises(ValueError, match="labels@misclassified is not a score"):
         check_scores(references, EvaluationConfig(), has_surrogates=True)
     with pytest.raises(ValueError, match=r"evaluation.verdict: feld@random.*field@random"):
         misspelt = EvaluationConfig(combinations=(), verdict="feld@random")
         check_scores(references, misspelt, has_surrogates=True)
     with pytest.raises(ValueError, match="need models of role surrogate"):
         check_scores(ReferencesConfig(), EvaluationConfig(), has_surrogates=False)
+
+
+EARLIER = {
+    "per_reference_methods": ("means", ["field", "labels"]),
+    "set_methods": ("wholes", ["cka"]),
+    "set_sources": ("whole_sources", ["cutmix"]),
+    "min_independents": ("fewest", 7),
+    "n_bootstrap": ("resamples", 9),
+}
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_settings_may_be_called_by_their_earlier_keys(name):
+    earlier, value = EARLIER[name]
+    ranked = {"ranked": ["field"]}
+    new, old = (
+        EvaluationConfig.model_validate_json(json.dumps({key: value} | ranked))
+        for key in (name, earlier)
+    )
+    assert new == old != EvaluationConfig(ranked=("field",))
+    # The digest of a configuration is that of the earlier key.
+    assert config_hash(new) == config_hash(old)
+    assert earlier in new.model_dump()
+    assert name not in new.model_dump()
+    path = f"{CONFIGS}/smoke.yaml"
+    with pytest.raises(ConfigError, match=f"{earlier}: this key and {name} are names of one"):
+        load_config(IPPConfig, path, [f"evaluation.{k}={value}" for k in (name, earlier)])
+
+
+@pytest.mark.parametrize(
+    ("path", "digest"),
+    [
+        (f"{CONFIGS}/cuda.yaml", "01e588cdea"),
+        (f"{CONFIGS}/demo.yaml", "913d4e7a79"),
+        (f"{CONFIGS}/paper.yaml", "e05235c98c"),
+        (f"{CONFIGS}/small.yaml", "9ef77b5077"),
+        (f"{CONFIGS}/smoke.yaml", "41e70364df"),
+        ("intellectual_property_protection/results/small/seed1/config.yaml", "d641f36453"),
+    ],
+)
+def test_the_digests_of_configurations_with_results_stay(path, digest):
+    assert config_hash(load_config(IPPConfig, path)) == digest
