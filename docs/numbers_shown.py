@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.recipes import RECIPES
 from intellectual_property_protection.score_name import main_score
 from intellectual_property_protection.tables.published_distances import published_table
 from intellectual_property_protection.tables.tables import measured, paper_table, suspect_table
@@ -55,6 +56,7 @@ def tables() -> dict[str, dict[str, str]]:
             "relatedness": to_markdown(relatedness["papers"], digits=2),
             "runs": to_markdown(runs()),
         },
+        "intellectual_property_protection/README.md": {"recipes": to_markdown(recipes())},
         "docs/methods.md": {"methods": to_markdown(rivals())},
         "docs/what_a_distance_means.md": {
             "demo": to_markdown(by_making("demo"), digits=2),
@@ -149,6 +151,25 @@ def _needs(method: Method) -> Iterator[str]:
         yield "a baseline"
 
 
+def recipes() -> pd.DataFrame:
+    """Returns what every recipe of the testbed of protection declares, one row per recipe."""
+    rows = [
+        {
+            "recipe": f"`{recipe.name}`",
+            "models are": recipe.does,
+            "weights start": {"random": "at random", "parent": "as the parent's"}.get(
+                recipe.start, f"as the {recipe.start}"
+            ),
+            "trained layers": recipe.layers or "not known",
+            "learns": recipe.targets,
+            "settings": " ".join(f"`recipes.{name}`" for name in recipe.all_settings),
+            "needs": "`ratios`" if recipe.needs_ratio else "–",
+        }
+        for recipe in sorted(RECIPES.values(), key=lambda recipe: recipe.has_parent)
+    ]
+    return pd.DataFrame(rows)
+
+
 def by_making(name: str) -> pd.DataFrame:
     """Returns how far models are from the victim, by how they were made, all seeds of a run.
 
@@ -189,7 +210,7 @@ def by_making(name: str) -> pd.DataFrame:
 
 
 def _words(row: dict[str, str]) -> str:
-    if row["role"] == "independent" or row["recipe"] in ("scratch", "adversarial"):
+    if row["role"] == "independent" or not RECIPES[row["recipe"]].has_parent:
         if row["data"] == "victim":
             return "independent, on the victim's data"
         return "independent" if row["label_set"] == "source" else "independent, other labels"

@@ -27,16 +27,6 @@ from modelgif.reporting.figure import (
 )
 from modelgif.reporting.report import Section
 
-# What attacks have in common, so that figures need few colours.
-_FAMILIES = {
-    "finetune": "fine-tuned",
-    "prune": "pruned",
-    "fine_prune": "pruned",
-    "extract": "extracted",
-    "transfer": "transferred",
-}
-
-
 # What the page shows beside each figure: its heading, and the caption.
 _SHOWN = {
     "distances": ("By attack and architecture", "Distance of gradient fields to the victim"),
@@ -191,7 +181,7 @@ def _group(member: Member) -> str:
         return member.role
     if not member.is_derived:
         return _label(member)
-    return next(f for stem, f in _FAMILIES.items() if member.attack.startswith(stem))
+    return member.made_by.family
 
 
 def _label(member: Member) -> str:

@@ -168,7 +168,7 @@ def honest_groups(cast: Cast) -> dict[str, list[int]]:
             group = "honest suspects"
         elif member.training != "standard":
             group = "independents, adversarially trained"
-        elif member.recipe != "scratch":
+        elif member.made_by.has_parent:
             group = "independents, made from another model"
         else:
             group = "independents, trained from scratch"

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.recipe import Recipe
 from intellectual_property_protection.scoring.roles import Cast
 from intellectual_property_protection.scoring.score import Score
 from intellectual_property_protection.scoring.separation import AUC, attack_measurements
@@ -16,7 +15,7 @@ from intellectual_property_protection.scoring.separation import AUC, attack_meas
 DISTANCES = Path(__file__).parents[1] / "results" / "published_distances.csv"
 # The attack that each group of suspects stands for, and the labels that models answer with. Which
 # layers were fine-tuned or transferred is not told apart there.
-_SUSPECTS: Mapping[str, tuple[Recipe, str]] = {
+_SUSPECTS: Mapping[str, tuple[str, str]] = {
     "finetune": ("finetune_all", "source"),
     "fine_pruning": ("fine_prune", "source"),
     "extract_l": ("extract_label", "source"),

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.stats
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.recipe import FRESH
+from intellectual_property_protection.recipes import RECIPES
 from intellectual_property_protection.score_name import label_score, main_score, verdict_scores
 from intellectual_property_protection.scoring.roles import LEVELS
 from intellectual_property_protection.scoring.separation import AUC
@@ -79,7 +79,7 @@ def suspect_table(config: IPPConfig, roster: pd.DataFrame, records: pd.DataFrame
         if role == "suspect":
             row = {
                 "suspect": name,
-                "made by": "honest" if recipe in FRESH else recipe,
+                "made by": recipe if RECIPES[recipe].has_parent else "honest",
                 "accuracy": accuracy,
                 "field distance": distance[name],
                 "label distance": by_labels.get(name),
