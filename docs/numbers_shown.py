@@ -10,7 +10,7 @@ from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.recipes import RECIPES
 from intellectual_property_protection.score_name import main_score
 from intellectual_property_protection.tables.published_distances import published_table
-from intellectual_property_protection.tables.tables import measured, paper_table, suspect_table
+from intellectual_property_protection.tables.tables import by_subject, paper_table, suspect_table
 from model_selection.comparisons import paper_table as selection_table
 from model_unlearning.tables import final_table
 from modelgif.experiment.config import load_config
@@ -181,10 +181,10 @@ def by_making(name: str) -> pd.DataFrame:
         config = load_config(IPPConfig, folder / "config.yaml")
         records = read_records(folder / "records.csv")
         roster = pd.read_csv(folder / "roster.csv", keep_default_na=False)
-        fields = measured(
+        fields = by_subject(
             records, "distance_to_victim", str(main_score(config.references, config.evaluation))
         )
-        labels = measured(records, "distance_to_victim", f"labels@{config.references.sources[0]}")
+        labels = by_subject(records, "distance_to_victim", f"labels@{config.references.sources[0]}")
         victim = roster.loc[roster["role"] == "victim", "architecture"].iloc[0]
         own = roster[(roster["role"] != "victim") & (roster["role"] != "surrogate")]
         frames.append(

@@ -40,7 +40,7 @@ class ReferencesConfig(Config):
 
     Attributes:
         sources: the pools of candidates.
-        pool: candidates a source; `misclassified` has fewer where the victim errs less often.
+        pool: candidates per source; `misclassified` has fewer where the victim errs less often.
         count: references of every score, the first or the best ones of a pool.
         perturbation: of the source `adversarial`.
     """
@@ -90,7 +90,7 @@ def _also_earlier(name: str) -> dict[str, Any]:
 
 
 class EvaluationConfig(Config):
-    """Which scores are computed, and how suspects are judged by them.
+    """Which scores are computed, and how suspects are evaluated by them.
 
     A score is called ``METHOD@SOURCE``, or ``METHOD@SOURCE/RANKING`` when references are chosen.
 

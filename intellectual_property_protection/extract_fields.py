@@ -122,7 +122,7 @@ def _extract(run: Run[IPPConfig], member: Member, references: References, folder
 
 @lru_cache(maxsize=1)
 def _comparison(run: Run[IPPConfig], victim: Member) -> VictimComparison:
-    """Made once a process, however many models it compares."""
+    """Made once per process, however many models it compares."""
     return VictimComparison(
         run.config,
         read_references(candidates_path(run)),
@@ -134,7 +134,7 @@ def _comparison(run: Run[IPPConfig], victim: Member) -> VictimComparison:
 
 @lru_cache(maxsize=1)
 def _baseline(run: Run[IPPConfig]) -> float | Tensor:
-    """Read once a process, however many fields it extracts."""
+    """Read once per process, however many fields it extracts."""
     baseline = run.config.field.baseline
     return load_data(**run.config.data.model_dump()).mean if baseline == "mean" else baseline
 

@@ -40,7 +40,7 @@ def auc_interval(
     """
     if not 0 <= value <= 1 or min(n_positives, n_negatives) < 1 or not 0 < level < 1:
         raise ValueError(
-            f"expected an AUC in [0, 1] of at least one model a side and a level in (0, 1), "
+            f"expected an AUC in [0, 1] of at least one model per side and a level in (0, 1), "
             f"got {value}, {n_positives}, {n_negatives}, {level}."
         )
     z = float(scipy.stats.norm.ppf((1 + level) / 2))
@@ -81,8 +81,8 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Returns Spearman's rank correlation of two vectors ``[K]``, ties at their mean rank.
 
     Raises:
-        ValueError: for unlike lengths, fewer than two values, values that are not finite, or a
-            constant vector.
+        ValueError: if the lengths do not match, for fewer than two values, values that are not
+            finite, or a constant vector.
     """
     first, second = _rankable(a, b)
     return float(np.corrcoef(scipy.stats.rankdata(first), scipy.stats.rankdata(second))[0, 1])
@@ -145,7 +145,7 @@ def top_1_regret(scores: ArrayLike, truth: ArrayLike) -> float:
         truth: fine-tuned accuracies, ``[M]``; the regret is in their unit.
 
     Raises:
-        ValueError: for unlike lengths, no model, or values that are not finite.
+        ValueError: if the lengths do not match, for no model, or values that are not finite.
     """
     predicted, accuracy = _choosable(scores, truth)
     return float(accuracy.max() - accuracy @ _in_top(predicted, 1))
@@ -177,7 +177,7 @@ def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: i
 
     Args:
         scores: predicted scores, ``[M]``, higher is better.
-        truth: what they are to foretell, ``[M]``, higher is better.
+        truth: what they are to predict, ``[M]``, higher is better.
         k: how many are retrieved, 1 to M.
         n_relevant: how many of the best count as relevant, 1 to M.
 

@@ -55,10 +55,10 @@ def describe(
         kind: of map.
         target: the scalar that is differentiated: a name, or labels ``[N]``; see
             `modelgif.resolve_target`. By default the model's own prediction at x.
-        baseline: a number, one input, or one a reference, as in `modelgif.gradient_field`;
+        baseline: a number, one input, or one per reference, as in `modelgif.gradient_field`;
             it does not change gradients and saliency.
         n_steps: Gauss–Legendre nodes of the integral.
-        chunk_size: points a forward and backward pass.
+        chunk_size: points per forward and backward pass.
 
     Raises:
         ValueError: for an unknown kind, or a map that is not finite, naming the reference; and as
@@ -94,7 +94,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     Two zero maps are at 0, a zero map and another at 1.
 
     Raises:
-        ValueError: for maps of unlike shapes, or that are not finite.
+        ValueError: for maps whose shapes do not match, or that are not finite.
 
     Warns:
         ZeroCellWarning: for maps that are zero, with their number.

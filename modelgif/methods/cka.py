@@ -1,7 +1,7 @@
 """CKA: how alike two models' features arrange the references. Needs features, or scores.
 
 The same whatever the order, rotation or scale of either model's features, so that models of
-unlike widths and label sets can be compared.
+different widths and label sets can be compared.
 
 Source: Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019,
 section 3.
@@ -42,7 +42,7 @@ def describe(
         bandwidth: of the Gaussian kernel, as a share of the median distance.
         unbiased: whether the diagonal is left out. The plain estimate, which is the paper's, is
             above 0 for independent features, by more the fewer references a feature has.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than four references, an unknown kernel, a bandwidth that is not
@@ -70,7 +70,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     one of them and any other at 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for features that are alike at all references.

@@ -55,7 +55,7 @@ def describe(
         standardise: whether every dimension is brought to mean 0 and standard deviation 1 over
             references.
         unbiased: whether the diagonal is left out.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than four references, an unknown similarity, or outputs or features
@@ -72,7 +72,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns one minus the alignment of two models' similarities, in [0, 2], as `cka.compare`.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for features that are alike at all references.

@@ -1,7 +1,7 @@
 """DEPARA: a graph of what each input's features rest on, and how inputs relate. Needs gradients.
 
 Nodes are the references, each with its attribution map; edges are the similarities of their
-features. It was made for models of unlike tasks, so neither needs a common label set.
+features. It was made for models of different tasks, so neither needs a common label set.
 
 Source: Song et al., DEPARA: Deep Attribution Graph for Deep Knowledge Transferability, CVPR 2020,
 section 3.
@@ -55,8 +55,8 @@ def describe(
         references: ``[N, *input_shape]``, at least three.
         encoder: maps a batch to features ``[B, ...]`` that can be differentiated, such as the
             model without its last layer; None for the scores of `model` itself.
-        batch_size: references a pass of features.
-        chunk_size: references a forward and backward pass of maps.
+        batch_size: references per pass of features.
+        chunk_size: references per forward and backward pass of maps.
 
     Raises:
         ValueError: for fewer than three references, or features or maps that are not finite, naming
@@ -87,7 +87,7 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
         edge_weight: λ; 0 for nodes alone.
 
     Raises:
-        ValueError: for graphs at unlike references, or a negative weight.
+        ValueError: for graphs at different references, or a negative weight.
 
     Warns:
         ZeroCellWarning: for zero maps, or edges that are all tied.

@@ -67,7 +67,7 @@ def boundary_points(
         towards: whether j is a random other class, or the one of least score.
         step_size: of Adam.
         n_steps: the most steps; points not there by then are not `reached`.
-        chunk_size: points a forward and backward pass.
+        chunk_size: points per forward and backward pass.
 
     Raises:
         ValueError: for numbers out of range, references that are not pixels of [0, 1], or outputs
@@ -108,7 +108,7 @@ def per_reference(a: Tensor, b: Tensor) -> Tensor:
     """Returns, for each point, whether two models' labels differ, float64 ``[N]``: 0 or 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of points.
+        ValueError: for descriptions at different numbers of points.
     """
     return label_agreement.per_reference(a, b)
 
@@ -117,7 +117,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns one minus the matching rate of two models, in [0, 1].
 
     Raises:
-        ValueError: for descriptions at unlike numbers of points.
+        ValueError: for descriptions at different numbers of points.
     """
     return label_agreement.compare(a, b)
 
@@ -179,7 +179,7 @@ def _check(
     if not (0 <= margin < float("inf") and step_size > 0 and smallest_count >= 1):
         raise ValueError(
             "expected a margin of at least 0, a positive step_size and at least one step and one "
-            f"point a chunk, got margin {margin}, step_size {step_size} and {smallest_count}."
+            f"point per chunk, got margin {margin}, step_size {step_size} and {smallest_count}."
         )
     if len(references) and not bool(((references >= 0) & (references <= 1)).all()):
         raise ValueError(

@@ -26,10 +26,10 @@ def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tens
 
 
 def per_reference(a: Tensor, b: Tensor) -> Tensor:
-    """Returns, for each reference, the share of unlike labels, float64 ``[N]``: 0 or 1.
+    """Returns, for each reference, whether the two labels differ, float64 ``[N]``: 0 or 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
     """
     comparable(a, b, "predictions")
     return (a != b).double().flatten(1).mean(1) if a.ndim > 1 else (a != b).double()
@@ -39,7 +39,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns the share of references on which two models predict different classes, in [0, 1].
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
     """
     return per_reference(a, b).mean().item()
 

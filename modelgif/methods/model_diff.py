@@ -1,6 +1,6 @@
 """ModelDiff: how far a small change of each input moves the output. Needs scores.
 
-A model's *decision distance vector* has one entry a pair of inputs, a reference and its twin: the
+A model's *decision distance vector* has one entry per pair of inputs, a reference and its twin: the
 cosine distance of the model's two outputs. It needs no common label set.
 
 Source: Li et al., ModelDiff: Testing-Based DNN Similarity Comparison for Model Reuse Detection,
@@ -41,7 +41,7 @@ def adversarial_twins(
         epsilon: the most that a pixel may change.
         step_size: how much each step changes a pixel.
         n_steps: number of steps.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: as `modelgif.references.adversarial.pgd`, and for an output that is not finite.
@@ -69,11 +69,11 @@ def describe(model: Model, references: Tensor, *, twins: Tensor, batch_size: int
         model: gives one tensor of scores, ``[B, ...]``.
         references: ``[N, *input_shape]``, at least two.
         twins: each reference's changed twin, like `references`.
-        batch_size: inputs a pass.
+        batch_size: inputs per pass.
 
     Raises:
-        ValueError: for unlike shapes, fewer than two pairs, or an output that is not finite, naming
-            the reference.
+        ValueError: if the shapes do not match, for fewer than two pairs, or an output that is not
+            finite, naming the reference.
 
     Warns:
         ZeroCellWarning: for outputs that are all zero.
@@ -92,7 +92,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     no twin moves has a zero vector: at distance 0 of another such and 1 of any other.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for a zero vector.

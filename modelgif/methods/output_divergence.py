@@ -29,7 +29,7 @@ def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tens
         model: gives logits ``[B, K]``. One that gives probabilities is wrapped to give their
             logarithms, of which the softmax is the probabilities again.
         references: ``[N, *input_shape]``.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: for outputs that are not a finite ``[N, K]``, naming the reference.
@@ -59,8 +59,8 @@ def compare(a: Tensor, b: Tensor, *, kind: Divergence = "jensen_shannon") -> flo
       not bounded
 
     Raises:
-        ValueError: for descriptions at unlike references or of unlike numbers of classes, or an
-            unknown kind.
+        ValueError: for descriptions at different references or of different numbers of classes, or
+            an unknown kind.
     """
     return per_reference(a, b, kind=kind).mean().item()
 

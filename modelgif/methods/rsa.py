@@ -34,7 +34,7 @@ def describe(
         references: ``[N, *input_shape]``, at least three.
         features: gives the features ``[N, D]`` of a model at references, such as
             `modelgif.fields.features.penultimate_features`; None for the scores themselves.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than three references, or outputs or features that are not finite,
@@ -53,7 +53,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     orders nothing: at distance 0 of another such, and 1 of any other.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for a model all of whose pairs are tied.

@@ -46,7 +46,7 @@ def describe(
             the answers scaled to unit length (a bandwidth of √½, as in the authors' program). An
             answer of zero norm has no direction: its cosine is 1 with another such and 0 with any
             other.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: for outputs that are not a finite ``[N, K]``, naming the reference, fewer than
@@ -68,7 +68,7 @@ def compare(a: Tensor, b: Tensor) -> float:
     so gives half of this.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
     """
     comparable(a, b, "correlations")
     return (a - b).abs().mean().item()

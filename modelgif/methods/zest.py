@@ -15,7 +15,7 @@ from torch import Tensor
 from modelgif.distances.distance import distance
 from modelgif.fields.field_settings import broadcast_baseline
 from modelgif.fields.model import Model
-from modelgif.methods._outputs import answers, finite, one_a_class
+from modelgif.methods._outputs import batched_scores, finite, one_per_class
 from modelgif.methods._segments import check_segments, grid
 from modelgif.methods.method import Method
 
@@ -49,9 +49,9 @@ def describe(
         n_samples: images seen of each reference; 1000 in the paper.
         seed: of what is hidden, on any device the same; the first references of a longer list have
             the same.
-        baseline: what hidden pixels show: a number, one image, or one a reference. In the paper the
-            mean image.
-        batch_size: images a pass.
+        baseline: what hidden pixels show: a number, one image, or one per reference. In the paper
+            the mean image.
+        batch_size: images per pass.
 
     Raises:
         ValueError: for shapes that do not fit, no samples, or outputs that are not a finite
@@ -61,7 +61,7 @@ def describe(
         raise ValueError(f"references must be images [N, C, H, W], got {list(references.shape)}.")
     if n_samples < 1 or batch_size < 1:
         raise ValueError(
-            f"expected at least one sample and one image a pass, got n_samples {n_samples} and "
+            f"expected at least one sample and one image per pass, got n_samples {n_samples} and "
             f"batch_size {batch_size}."
         )
     images = references.detach()
@@ -76,7 +76,7 @@ def describe(
         return torch.where(visible, images[row], hidden[row])
 
     numbers = torch.arange(len(images) * n_samples, device=images.device)
-    found = one_a_class(answers(model, map(seen, numbers.split(batch_size))))
+    found = one_per_class(batched_scores(model, map(seen, numbers.split(batch_size))))
     found = finite(found.double().view(len(images), n_samples, -1), "output")
     design = shown.to(found)
     moments = design.mT @ design
@@ -96,8 +96,8 @@ def compare(a: Tensor, b: Tensor, *, align: bool = True) -> float:
             name are compared.
 
     Raises:
-        ValueError: for signatures at unlike references, or unlike numbers of classes that are not
-            to be aligned.
+        ValueError: for signatures at different references, or different numbers of classes that are
+            not to be aligned.
 
     Warns:
         ZeroCellWarning: for a signature that is zero.

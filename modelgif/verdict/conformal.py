@@ -48,7 +48,8 @@ def cross_conformal_p_value(
         independents_scores: of each fold's independents, K arrays ``[n_k]``.
 
     Raises:
-        ValueError: for unlike numbers of folds, an empty fold, or scores that are not finite.
+        ValueError: if the numbers of folds do not match, for an empty fold, or scores that are not
+            finite.
 
     Source: Vovk, Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74,
     2015. The bound: Vovk & Wang, Combining p-values via averaging, Biometrika 107, 2020; Barber et
@@ -83,8 +84,8 @@ def needed_independents(level: float, n_suspects: int = 1) -> int:
 
     Args:
         level: the level of the verdict, between 0 and 1.
-        n_suspects: suspects that are judged together, by Holm's procedure or the like: with so many
-            independents even the first of them reaches the level.
+        n_suspects: suspects that are evaluated together, by Holm's procedure or the like: with so
+            many independents even the first of them reaches the level.
 
     Raises:
         ValueError: for a level outside (0, 1), or no suspect.

@@ -13,7 +13,7 @@ def adjust(p_values: ArrayLike, correction: Correction = "holm") -> np.ndarray:
     """Returns p-values adjusted for there being several, ``[S]``, to be compared with a level.
 
     - ``holm``: with at most that chance is any independent suspect accused at all, see `holm`
-    - ``benjamini_hochberg``: at most that share of the accused, on the mean, is independent. It
+    - ``benjamini_hochberg``: at most that share of the accused, on average, is independent. It
       needs fewer independents where many suspects are derived. Proven for conformal p-values of
       one score with one set of independents (Bates et al., Testing for outliers with conformal
       p-values, Annals of Statistics 51, 2023)

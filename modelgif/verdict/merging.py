@@ -21,7 +21,7 @@ def merge_p_values(p_values: ArrayLike, rule: Merging = "mean") -> float:
       else
 
     Args:
-        p_values: one a method, ``[M]``.
+        p_values: one per method, ``[M]``.
         rule: to be chosen before the p-values are seen.
 
     Raises:

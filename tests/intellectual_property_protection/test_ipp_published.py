@@ -164,7 +164,7 @@ def test_the_stage_reads_a_zoo_of_tiny_files(tmp_path, monkeypatch):
             "moved", "suspect", "transfer", TINY, parent="victim", label_set="cifar100"
         ): "finetune_model/finetune_C_0.pth",
     }
-    for name in ("published_files", "published_zoo", "zoo"):
+    for name in ("models.published_files", "models.published_zoo", "zoo"):
         monkeypatch.setattr(
             f"intellectual_property_protection.{name}.published_files", lambda: members
         )

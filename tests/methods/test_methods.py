@@ -462,7 +462,7 @@ def test_features_may_take_the_place_of_scores(module: Any) -> None:
     assert module.compare(first, second) > 0.05
     with pytest.raises(TypeError, match="features need a torch module, got function"):
         module.describe(lambda z: a(z), x, features=penultimate_features)
-    with pytest.raises(ValueError, match=r"one vector a reference, \[24, D\], got \[24, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"one vector per reference, \[24, D\], got \[24, 4, 4\]"):
         module.describe(a, x, features=lambda m, z: torch.zeros(len(z), 4, 4))
 
 
