@@ -1,12 +1,13 @@
 """The tables that the pages of this folder show, made from the results in the repository."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.publish import shown_tables
 from intellectual_property_protection.recipes import RECIPES
 from intellectual_property_protection.score_name import main_score
 from intellectual_property_protection.tables.published_distances import published_table
@@ -56,7 +57,12 @@ def tables() -> dict[str, dict[str, str]]:
             "relatedness": to_markdown(relatedness["papers"], digits=2),
             "runs": to_markdown(runs()),
         },
-        "intellectual_property_protection/README.md": {"recipes": to_markdown(recipes())},
+        "intellectual_property_protection/README.md": {"recipes": to_markdown(recipes())}
+        | _on(
+            "intellectual_property_protection/README.md",
+            shown_tables("demo", 0)
+            | {f"small {name}": table for name, table in shown_tables("small", 1).items()},
+        ),
         "docs/methods.md": {"methods": to_markdown(rivals())},
         "docs/what_a_distance_means.md": {
             "demo": to_markdown(by_making("demo"), digits=2),
@@ -81,7 +87,7 @@ def suspects(results: Path) -> pd.DataFrame:
             "suspects made by": made_by,
             "models": len(of_recipe),
             "field distance": _range(of_recipe["field distance"]),
-            "label disagreement": _range(of_recipe["label distance"]),
+            "label disagreement": _range(of_recipe["label disagreement"]),
             "p-value": _range(of_recipe["p-value"]),
             "verdict": ", ".join(
                 f"{count} {verdict}"
@@ -98,6 +104,12 @@ def suspects(results: Path) -> pd.DataFrame:
 def _range(values: pd.Series) -> str:
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low}–{high}"
+
+
+def _on(page: str, sections: Mapping[str, str]) -> dict[str, str]:
+    """Those of `sections` that a page has."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return {name: table for name, table in sections.items() if f"<!-- begin {name} -->" in text}
 
 
 def runs() -> pd.DataFrame:
