@@ -21,7 +21,8 @@ Settings = Literal["scratch", "finetune", "extract", "transfer"]
 LabelSet = Literal["source", "transfer"]
 
 # Changes a copy of the parent before it is fine-tuned, in place: takes the network, clean images on
-# its device, ``ratio=`` where groups give one, and what `Recipe.change_options` names.
+# its device, ``generator=`` for random numbers, ``ratio=`` where groups give one, and what
+# `Recipe.change_options` names.
 Change = Callable[..., None]
 
 
@@ -32,8 +33,8 @@ class Recipe:
     Attributes:
         name: in configurations, rosters and records.
         does: what is done, in a few words, for tables.
-        family: what models of such recipes are called in figures, which have few colours, such as
-            ``pruned``.
+        family: what models of such recipes are called in figures. These have ten colours, so that
+            a family that exists, such as ``pruned``, is better than a new one.
         start: the weights before training: ``random``, the ``parent``'s, or the ``parent's
             features`` under a new last layer. All but random ones keep the parent's architecture.
         layers: which are trained; None where a published zoo does not say, so that no

@@ -114,7 +114,12 @@ class ModelBuilder:
             options = {k: getattr(self.recipes, name) for k, name in recipe.change_options.items()}
             if recipe.needs_ratio:
                 options["ratio"] = member.ratio
-            recipe.change(model, data.train_images[:N_CLEAN].to(self.device), **options)
+            recipe.change(
+                model,
+                data.train_images[:N_CLEAN].to(self.device),
+                generator=seeded_generator(self.seed, member.name, "change"),
+                **options,
+            )
         return self._trained_further(model, member, data)
 
     def _from_features(self, member: Member, parent: nn.Module) -> nn.Module:

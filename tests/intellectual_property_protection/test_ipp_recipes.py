@@ -66,8 +66,13 @@ def test_declarations_that_contradict_themselves_are_refused(name, changes, mess
 def test_a_new_recipe_needs_nothing_but_its_declaration(monkeypatch):
     seen = {}
 
-    def noise(model, images, *, ratio, layers):
-        seen.update(n=len(images), ratio=ratio, layers=layers)
+    def noise(model, images, *, generator, ratio, layers):
+        seen.update(
+            n=len(images),
+            drawn=torch.rand(1, generator=generator).item(),
+            ratio=ratio,
+            layers=layers,
+        )
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(1 + ratio)
@@ -96,7 +101,11 @@ def test_a_new_recipe_needs_nothing_but_its_declaration(monkeypatch):
     victim = builder.build(roster(config)[0], None)
     before = {name: value.clone() for name, value in victim.state_dict().items()}
     model = builder.build(member, victim)
+    drawn = seen.pop("drawn")
     assert seen == {"n": 500, "ratio": 0.5, "layers": "last"}
+    # A model depends on the seed and its name alone.
+    builder.build(member, victim)
+    assert seen["drawn"] == drawn
     assert all(value.equal(before[name]) for name, value in victim.state_dict().items())
     assert isinstance(model, nn.Module)
     assert all(weight.requires_grad for weight in model.parameters())
