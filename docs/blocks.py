@@ -27,8 +27,8 @@ modelgif() {
 }
 """
 _LEFT_BEHIND = (".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.part")
-# In the repository's own folder only, because packages have such names, too: what stages and someone
-# who followed the pages here have made.
+# What stages, and someone who followed the pages here, have made; in the repository's own folder
+# only, because packages have such names, too.
 _MADE_HERE = {"runs", "data", "zoo", "fields", "known", "imagenet", "my_images"}
 
 

@@ -91,6 +91,14 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
 
     Warns:
         ZeroCellWarning: for zero maps, or edges that are all tied.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0, 1.0])), torch.ones(3, 3).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.0209
     """
     if not 0 <= edge_weight < float("inf"):
         raise ValueError(f"edge_weight must be a finite number of at least 0, got {edge_weight}.")

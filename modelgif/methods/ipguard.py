@@ -73,6 +73,14 @@ def boundary_points(
         ValueError: for numbers out of range, references that are not pixels of [0, 1], or outputs
             that are not a finite ``[N, K]``.
         TypeError: for an output that does not depend differentiably on the input.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.55, 0.45], [0.45, 0.5]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> found = boundary_points(lambda z: 10 * z, x, margin=0.5, generator=generator)
+        >>> found.reached.tolist(), found.points.argmax(1).tolist()
+        ([True, True], [1, 0])
     """
     _check(references, margin, towards, step_size, min(n_steps, chunk_size))
     found = class_scores(victim, references, batch_size=chunk_size)
@@ -118,6 +126,14 @@ def compare(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ValueError: for descriptions at different numbers of points.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.75
     """
     return label_agreement.compare(a, b)
 

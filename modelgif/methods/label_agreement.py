@@ -30,6 +30,14 @@ def per_reference(a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> per_reference(a, b).tolist()
+        [0.0, 1.0, 1.0, 1.0]
     """
     comparable(a, b, "predictions")
     return (a != b).double().flatten(1).mean(1) if a.ndim > 1 else (a != b).double()
@@ -40,6 +48,14 @@ def compare(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.75
     """
     return per_reference(a, b).mean().item()
 

@@ -45,6 +45,13 @@ def adversarial_twins(
 
     Raises:
         ValueError: as `modelgif.references.adversarial.pgd`, and for an output that is not finite.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.55, 0.45], [0.2, 0.8]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> adversarial_twins(lambda z: 10 * z, x, generator=generator).argmax(1).tolist()
+        [1, 1]
     """
     labels = outputs(victim, references, batch_size=batch_size).argmax(1)
     return pgd(
@@ -96,6 +103,15 @@ def compare(a: Tensor, b: Tensor) -> float:
 
     Warns:
         ZeroCellWarning: for a zero vector.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a = describe(lambda z: z @ victim, x, twins=1 - x)
+        >>> b = describe(lambda z: z @ suspect, x, twins=1 - x)
+        >>> round(compare(a, b), 4)
+        0.0069
     """
     comparable(a, b, "decision distances")
     return min(1.0, distance(a[None, None], b[None, None]))

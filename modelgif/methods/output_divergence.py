@@ -61,6 +61,14 @@ def compare(a: Tensor, b: Tensor, *, kind: Divergence = "jensen_shannon") -> flo
     Raises:
         ValueError: for descriptions at different references or of different numbers of classes, or
             an unknown kind.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.0357
     """
     return per_reference(a, b, kind=kind).mean().item()
 

@@ -57,6 +57,14 @@ def compare(a: Tensor, b: Tensor) -> float:
 
     Warns:
         ZeroCellWarning: for a model all of whose pairs are tied.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0, 1.0])), torch.ones(3, 3).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.5964
     """
     comparable(a, b, "dissimilarities")
     # The Pearson correlation of ranks is the cosine of centred ranks.

@@ -69,6 +69,14 @@ def compare(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.1145
     """
     comparable(a, b, "correlations")
     return (a - b).abs().mean().item()

@@ -101,6 +101,14 @@ def compare(a: Tensor, b: Tensor, *, align: bool = True) -> float:
 
     Warns:
         ZeroCellWarning: for a signature that is zero.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        >>> victim = describe(lambda z: z.flatten(1)[:, :3], x, n_samples=50)
+        >>> suspect = describe(lambda z: 2 * z.flatten(1)[:, :3], x, n_samples=50)
+        >>> abs(round(compare(victim, suspect), 6))
+        0.0
     """
     if a.shape[:2] != b.shape[:2] or (not align and a.shape != b.shape):
         raise ValueError(

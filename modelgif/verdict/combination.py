@@ -46,6 +46,11 @@ def combined_p_value(
 
     Raises:
         ValueError: when nothing can be compared, or as `combined_scores`.
+
+    Example:
+        >>> independents = [[0.5, 0.6], [0.6, 0.5], [0.7, 0.9], [0.8, 0.7]]
+        >>> combined_p_value([0.1, 0.2], independents)
+        0.2
     """
     one, others = np.asarray(suspect, dtype=float), np.asarray(independents, dtype=float)
     methods, models = comparable(one, others)
@@ -97,6 +102,11 @@ def combined_scores(
     Raises:
         ValueError: for fewer than 3 models (in a group), numbers that are not finite, or weights or
             groups that do not fit.
+
+    Example:
+        >>> scores = combined_scores([[0.1, 0.2], [0.5, 0.6], [0.6, 0.5], [0.7, 0.9]])
+        >>> int(scores.argmin())
+        0
     """
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
@@ -131,6 +141,11 @@ def comparable(suspect: ArrayLike, independents: ArrayLike) -> tuple[np.ndarray,
 
     Raises:
         ValueError: for shapes that do not fit, infinite scores, or when nothing is left.
+
+    Example:
+        >>> methods, models = comparable([0.1, float("nan")], [[0.5, 0.6], [0.6, 0.5]])
+        >>> methods.tolist(), models.tolist()
+        ([True, False], [True, True])
     """
     one, others = np.asarray(suspect, dtype=float), np.asarray(independents, dtype=float)
     if one.ndim != 1 or others.ndim != 2 or others.shape[1] != len(one):

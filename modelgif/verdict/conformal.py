@@ -24,6 +24,10 @@ def conformal_p_value(distance: float, independents: ArrayLike) -> float:
         ValueError: when a distance is not finite or there is no independent model.
 
     Source: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, section 2.2.
+
+    Example:
+        >>> conformal_p_value(0.2, [0.1, 0.5, 0.6, 0.9])
+        0.4
     """
     known = _checked(distance, independents)
     return float((1 + np.count_nonzero(known <= distance)) / (len(known) + 1))
@@ -54,6 +58,10 @@ def cross_conformal_p_value(
     Source: Vovk, Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74,
     2015. The bound: Vovk & Wang, Combining p-values via averaging, Biometrika 107, 2020; Barber et
     al., Predictive inference with the jackknife+, Annals of Statistics 49, 2021.
+
+    Example:
+        >>> cross_conformal_p_value([0.2, 0.3], [[0.1, 0.5], [0.6, 0.9]])
+        0.4
     """
     if not len(suspect_scores) or len(suspect_scores) != len(independents_scores):
         raise ValueError(
@@ -73,6 +81,10 @@ def smallest_p_value(n_independents: int) -> float:
 
     Raises:
         ValueError: when there is no independent model.
+
+    Example:
+        >>> smallest_p_value(19)
+        0.05
     """
     if n_independents < 1:
         raise ValueError(f"expected at least 1 independent model, got {n_independents}.")
@@ -89,6 +101,10 @@ def needed_independents(level: float, n_suspects: int = 1) -> int:
 
     Raises:
         ValueError: for a level outside (0, 1), or no suspect.
+
+    Example:
+        >>> needed_independents(0.05), needed_independents(0.05, n_suspects=3)
+        (19, 59)
     """
     if not 0 < level < 1 or n_suspects < 1:
         raise ValueError(

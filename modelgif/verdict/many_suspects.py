@@ -70,6 +70,12 @@ def verdicts(
     Raises:
         ValueError: if methods or the numbers of models or references do not match, for an unknown
             option, or a suspect that no independent can be compared with.
+
+    Example:
+        >>> independents = {"field": [0.5 + 0.01 * i for i in range(19)]}
+        >>> (verdict,) = verdicts(["theirs"], {"field": [0.1]}, independents)
+        >>> verdict.decision, verdict.p_value
+        ('derived', 0.05)
     """
     if not 0 < level < 0.5:
         raise ValueError(f"level must lie between 0 and 0.5, got {level}.")

@@ -59,6 +59,12 @@ def matched(
 
     Raises:
         ValueError: when there is no independent model, or a `min_independents` below 1.
+
+    Example:
+        >>> known = [ModelKind("resnet18", "plain")] * 6 + [ModelKind("vgg16", "plain")] * 9
+        >>> found = matched(ModelKind("resnet18", "plain"), known)
+        >>> found.by, found.rows
+        ('architecture and training', (0, 1, 2, 3, 4, 5))
     """
     if not independents or min_independents < 1:
         raise ValueError(

@@ -33,6 +33,12 @@ def bootstrap_interval(
         ValueError: for no references, numbers out of range, or a statistic that is not finite.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> bootstrap_interval([0.5] * 8, np.mean, generator=generator)
+        (0.5, 0.5)
     """
     values = np.asarray(contributions, dtype=float)
     if values.ndim not in (1, 2) or 0 in values.shape or n_bootstrap < 1:
@@ -81,6 +87,10 @@ def needed_references(contributions: ArrayLike, *, level: float = 0.95) -> int |
 
     Raises:
         ValueError: for fewer than two values, values that are not finite, or a bad level.
+
+    Example:
+        >>> needed_references([0.1, 0.3, 0.2, 0.4])
+        4
     """
     values = np.asarray(contributions, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all() or not 0 < level < 1:
