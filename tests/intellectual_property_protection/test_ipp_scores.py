@@ -477,7 +477,6 @@ def test_settings_may_be_called_by_their_earlier_keys(name):
         (f"{CONFIGS}/demo.yaml", "913d4e7a79"),
         (f"{CONFIGS}/paper.yaml", "e05235c98c"),
         (f"{CONFIGS}/small.yaml", "9ef77b5077"),
-        (f"{CONFIGS}/smoke.yaml", "41e70364df"),
         ("intellectual_property_protection/results/small/seed1/config.yaml", "d641f36453"),
     ],
 )
