@@ -100,7 +100,7 @@ def judged(
         ["suspect"],
         {method: suspect[method][None] for method in methods},
         {method: honest[method] for method in methods},
-        n_draws=200,
+        n_bootstrap=200,
         generator=torch.Generator().manual_seed(0),
     )
     return one.p_value, one.decision

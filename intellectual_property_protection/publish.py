@@ -16,6 +16,7 @@ from intellectual_property_protection.tables.tables import (
     suspect_table,
     verdict_table,
 )
+from modelgif.experiment.config import load_config
 from modelgif.experiment.publishing import KEPT, ROSTER, fill_page, keep_results
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, conditions_line, run_stage
@@ -35,18 +36,31 @@ def publish(run: Run[IPPConfig]) -> None:
     sections, those of another configuration begin with its name: ``small attacks``.
     """
     copies = {picture: f"{run.name}_{picture}" for picture in PICTURES}
-    results = keep_results(run, HERE, (*KEPT, ROSTER), copies, by_seed=True)
-    records = read_records(results / "records.csv")
-    tables = all_tables(run.config, pd.read_csv(results / "roster.csv"), records)
-    by_seed = {folder.name: folder for folder in sorted(results.parent.glob("seed*"))}
+    keep_results(run, HERE, (*KEPT, ROSTER), copies, by_seed=True)
+    sections = {"conditions": conditions_line(run)} | shown_tables(run.name, run.config.seed)
+    if run.name != DEMO:
+        sections = {f"{run.name} {name}": text for name, text in sections.items()}
+    fill_page(HERE / "README.md", sections, partly=True)
+
+
+def shown_tables(name: str, seed: int) -> dict[str, str]:
+    """Returns the tables of the READMEs as Markdown, by section, from the published records.
+
+    Args:
+        name: of the configuration.
+        seed: of the run whose tables are shown; verdicts and the confirmed scores are of all seeds.
+    """
+    by_seed = {folder.name: folder for folder in sorted((HERE / "results" / name).glob("seed*"))}
+    results = by_seed[f"seed{seed}"]
+    config = load_config(IPPConfig, results / "config.yaml")
     of_seed = {name: read_records(folder / "records.csv") for name, folder in by_seed.items()}
+    tables = all_tables(config, pd.read_csv(results / "roster.csv"), of_seed[results.name])
     suspects = [
-        suspect_table(run.config, pd.read_csv(by_seed[name] / "roster.csv"), found)
-        for name, found in of_seed.items()
+        suspect_table(config, pd.read_csv(by_seed[name] / "roster.csv"), records)
+        for name, records in of_seed.items()
     ]
-    confirmed = confirmed_table({name: goal_table(found) for name, found in of_seed.items()})
-    sections = {
-        "conditions": conditions_line(run),
+    confirmed = confirmed_table({name: goal_table(records) for name, records in of_seed.items()})
+    return {
         "suspects": to_markdown(tables["suspects"], digits=3),
         "attacks": to_markdown(tables["attacks"], digits=2),
         "verdicts": to_markdown(verdict_table(suspects)),
@@ -57,9 +71,6 @@ def publish(run: Run[IPPConfig]) -> None:
         "paper": to_markdown(tables["paper"], digits=2),
         "authors": to_markdown(published_table(), digits=2),
     }
-    if run.name != DEMO:
-        sections = {f"{run.name} {name}": text for name, text in sections.items()}
-    fill_page(HERE / "README.md", sections, partly=True)
 
 
 def plain_scores(methods: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ N_CHANNELS, N_CLASSES = 3, 10
 
 @dataclass(frozen=True)
 class PublishedZoo:
-    """Makes members by reading them: takes the place of a `Workshop`.
+    """Builds members by reading them: takes the place of a `ModelBuilder`.
 
     Attributes:
         root: folder of the files.
@@ -34,7 +34,7 @@ class PublishedZoo:
     data: ImageData
     device: torch.device
 
-    def make(self, member: Member, parent: nn.Module | None) -> nn.Module:
+    def build(self, member: Member, parent: nn.Module | None) -> nn.Module:
         """Returns the published model of `member`, in evaluation mode; no parent is needed.
 
         Raises:

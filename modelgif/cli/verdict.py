@@ -109,7 +109,7 @@ def verdict(
     import torch
 
     from modelgif.cli.described import describe
-    from modelgif.verdict import Kind, verdicts
+    from modelgif.verdict import ModelKind, verdicts
 
     if report is not None:
         require("report")
@@ -121,12 +121,14 @@ def verdict(
         suspect_names,
         _contributions(described, suspect_names),
         _contributions(described, independent_names),
-        suspect_kinds=[Kind(described.architectures[name], "") for name in suspect_names],
-        independent_kinds=[Kind(described.architectures[name], "") for name in independent_names],
+        suspect_kinds=[ModelKind(described.architectures[name], "") for name in suspect_names],
+        independent_kinds=[
+            ModelKind(described.architectures[name], "") for name in independent_names
+        ],
         correction=correction,
         calibration=calibration,
         level=level,
-        n_draws=_N_BOOTSTRAP,
+        n_bootstrap=_N_BOOTSTRAP,
         generator=torch.Generator().manual_seed(settings.seed),
     )
     rows = [_row(described, result) for result in results]

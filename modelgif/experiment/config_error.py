@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -65,7 +65,12 @@ def _problem(model: type[BaseModel], keys: Keys, details: Sequence[ErrorDetails]
         required = [name for name, field in _fields(model, keys[:-1]) if field.is_required()]
         return f"missing; the keys that must be there are {', '.join(required)}."
     if first["type"] == "extra_forbidden":
-        valid = [name for name, _ in _fields(model, keys[:-1])]
+        fields = _fields(model, keys[:-1])
+        valid = [name for name, _ in fields]
+        for name, field in fields:
+            # Only where both keys are given is one of them left over.
+            if keys[-1] in _names(field):
+                return f"this key and {name} are names of one setting: give one of the two."
         hint = _near(keys[-1], valid) or f"the keys are {', '.join(valid)}."
         return f"unknown key, got {value}; {hint}"
     if first["type"] == "value_error" or " should " not in first["msg"]:
@@ -93,6 +98,12 @@ def _fields(model: type[BaseModel], keys: Keys) -> list[tuple[str, FieldInfo]]:
         # A position in a list, or a key of a mapping, is not a field: the models stay.
         models = [inner for field in fields for inner in _models(field.annotation)] or models
     return [item for inner in models for item in inner.model_fields.items()]
+
+
+def _names(field: FieldInfo) -> Sequence[str | int]:
+    """The keys by which a field with several names may be called."""
+    choices = field.validation_alias
+    return [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else []
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

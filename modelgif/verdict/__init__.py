@@ -20,7 +20,7 @@ from modelgif.verdict.conformal import (
 from modelgif.verdict.correction import Correction, adjust, holm
 from modelgif.verdict.decision import Decision, decide
 from modelgif.verdict.many_suspects import verdicts
-from modelgif.verdict.matching import Kind, Matched, MatchedBy, matched
+from modelgif.verdict.matching import Matched, MatchedBy, ModelKind, matched
 from modelgif.verdict.merging import Merging, merge_p_values
 from modelgif.verdict.precision import bootstrap_interval, needed_references
 from modelgif.verdict.verdict import Verdict
@@ -30,7 +30,7 @@ __all__ = [
     "Combination",
     "Correction",
     "Decision",
-    "Kind",
+    "ModelKind",
     "Matched",
     "MatchedBy",
     "Merging",

@@ -14,7 +14,7 @@ from modelgif.verdict.combination import Combination
 from modelgif.verdict.conformal import needed_independents, smallest_p_value
 from modelgif.verdict.correction import Correction, adjust
 from modelgif.verdict.decision import Decision
-from modelgif.verdict.matching import Kind
+from modelgif.verdict.matching import ModelKind
 from modelgif.verdict.verdict import Verdict
 
 # Levels and p-values are ratios of small whole numbers; equal ones must compare as equal.
@@ -26,15 +26,15 @@ def verdicts(
     suspects: Mapping[str, ArrayLike],
     independents: Mapping[str, ArrayLike],
     *,
-    suspect_kinds: Sequence[Kind] | None = None,
-    independent_kinds: Sequence[Kind] | None = None,
-    minimum: int = 5,
+    suspect_kinds: Sequence[ModelKind] | None = None,
+    independent_kinds: Sequence[ModelKind] | None = None,
+    min_independents: int = 5,
     calibration: Calibration = "matched",
     rule: Combination = "sum",
     weights: Mapping[str, float] | None = None,
     correction: Correction = "holm",
     level: float = 0.05,
-    n_draws: int = 0,
+    n_bootstrap: int = 0,
     generator: torch.Generator | None = None,
 ) -> list[Verdict]:
     """Returns the verdict on each suspect, in the order of `names`.
@@ -52,22 +52,30 @@ def verdicts(
             Each method may have references of its own.
         independents: by the same methods, ``[n]`` or ``[n, N]``.
         suspect_kinds: architecture and training of each suspect; goes with the next.
-        independent_kinds: likewise, ``[n]``. Without kinds everybody is compared with everybody.
-        minimum: how many independents of a kind are enough, see `matched`.
+        independent_kinds: those of the independents, ``[n]``. Without kinds, every suspect is
+            compared with all independents.
+        min_independents: how many independents of one architecture and training are enough, see
+            `matched`.
         calibration: ``matched`` compares a suspect with models of its own kind alone, which is
-            exact. ``standardised`` compares it with those of every kind that has `minimum` models,
-            each model measured by its own kind: more models and so smaller p-values, at a level
-            that is kept approximately, see `combined_scores`.
-        rule: how several methods are combined, likewise.
-        weights: by method, likewise.
+            exact. ``standardised`` compares it with those of every kind that has
+            `min_independents` models, each standardised against its own kind: more models and so
+            smaller p-values, at a level that is kept approximately, see `combined_scores`.
+        rule: how several methods are combined, see `combined_scores`.
+        weights: by method, see `combined_scores`.
         correction: for there being several suspects, see `adjust`.
         level: between 0 and 0.5.
-        n_draws: how often references are drawn for the interval; 0 for no interval.
+        n_bootstrap: how often references are drawn for the interval; 0 for no interval.
         generator: CPU generator of these draws.
 
     Raises:
-        ValueError: for unlike methods, numbers of models or references, an unknown option, or a
-            suspect that no independent can be compared with.
+        ValueError: if methods or the numbers of models or references do not match, for an unknown
+            option, or a suspect that no independent can be compared with.
+
+    Example:
+        >>> independents = {"field": [0.5 + 0.01 * i for i in range(19)]}
+        >>> (verdict,) = verdicts(["theirs"], {"field": [0.1]}, independents)
+        >>> verdict.decision, verdict.p_value
+        ('derived', 0.05)
     """
     if not 0 < level < 0.5:
         raise ValueError(f"level must lie between 0 and 0.5, got {level}.")
@@ -75,8 +83,10 @@ def verdicts(
         raise ValueError(
             f"calibration must be one of {', '.join(get_args(Calibration))}, got {calibration!r}."
         )
-    if n_draws < 0 or (n_draws and generator is None):
-        raise ValueError(f"drawing references takes a generator and n_draws >= 0, got {n_draws}.")
+    if n_bootstrap < 0 or (n_bootstrap and generator is None):
+        raise ValueError(
+            f"drawing references takes a generator and n_bootstrap >= 0, got {n_bootstrap}."
+        )
     accused = contributions(suspects, "suspects")
     known = contributions(independents, "independents")
     check_contributions(names, accused, known, weights)
@@ -94,7 +104,7 @@ def verdicts(
             known,
             suspect_kinds[i] if suspect_kinds else None,
             independent_kinds or (),
-            minimum=minimum,
+            min_independents=min_independents,
             calibration=calibration,
             rule=rule,
             weights=weights,
@@ -104,14 +114,14 @@ def verdicts(
     p_values = np.array([case.p_value() for case in cases])
     found = []
     for i, case in enumerate(cases):
-        interval = case.interval(n_draws, generator) if generator is not None else None
-        judge = _Judge(p_values, i, correction, level)
-        found.append(_verdict(names[i], case, judge, interval, calibration))
+        interval = case.p_value_interval(n_bootstrap, generator) if generator is not None else None
+        decider = _Decider(p_values, i, correction, level)
+        found.append(_verdict(names[i], case, decider, interval, calibration))
     return found
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _Decider:
     """Decides on the suspect in row `row`, all others having the p-values they have."""
 
     p_values: np.ndarray
@@ -143,24 +153,24 @@ class _Judge:
 def _verdict(
     name: str,
     case: Case,
-    judge: _Judge,
+    decider: _Decider,
     interval: tuple[float, float] | None,
     calibration: Calibration,
 ) -> Verdict:
-    p_value, n = float(judge.p_values[judge.row]), case.n_independents
+    p_value, n = float(decider.p_values[decider.row]), case.n_independents
     low, high = interval or (p_value, p_value)
     notes = list(case.warnings)
-    decision, more_models, more_references = judge.decide(low, p_value, high), None, None
-    if not judge.accepts(smallest_p_value(n)):
+    decision, more_models, more_references = decider.decide(low, p_value, high), None, None
+    if not decider.accepts(smallest_p_value(n)):
         decision = "undecided"
-        together = len(judge.p_values) if judge.correction != "none" else 1
-        more_models = needed_independents(judge.level, together)
+        together = len(decider.p_values) if decider.correction != "none" else 1
+        more_models = needed_independents(decider.level, together)
         notes.append(
             f"With {n} independent {'model' if n == 1 else 'models'} no suspect could be called "
-            f"derived at the level {judge.level:g}; {more_models} would suffice."
+            f"derived at the level {decider.level:g}; {more_models} would suffice."
         )
-    elif decision != judge.decide(p_value, p_value, p_value):
-        more_references = case.needed_references(judge.largest_rank(n))
+    elif decision != decider.decide(p_value, p_value, p_value):
+        more_references = case.needed_references(decider.largest_rank(n))
         notes.append(
             f"With other references the p-value would lie between {low:.3g} and {high:.3g}: too "
             "few references to decide."
@@ -171,15 +181,15 @@ def _verdict(
         suspect=name,
         decision=decision,
         p_value=p_value,
-        adjusted_p_value=judge.adjusted(p_value),
-        level=judge.level,
-        correction=judge.correction,
+        adjusted_p_value=decider.adjusted(p_value),
+        level=decider.level,
+        correction=decider.correction,
         n_independents=n,
         smallest_p_value=smallest_p_value(n),
         matched_by=case.matched_by,
         calibration=calibration,
         methods=tuple(case.contributions),
-        interval=interval,
+        p_value_interval=interval,
         needed_independents=more_models,
         needed_references=more_references,
         note=" ".join(notes),
