@@ -10,7 +10,7 @@ their Clopper–Pearson intervals, and `assets/lineage_level.png`, a QQ plot. A 
 level if that share is not above it. Pairs that share a network are not independent of one another,
 so the intervals, which take them as such, are somewhat too short.
 
-About five minutes on one core of an AMD EPYC at 2.6 GHz.
+About five minutes of one core's time.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def shares(name: str, log10_p: Sequence[float]) -> list[Row]:
 
 
 def qq_plot(tests: Sequence[float], layers: Sequence[float]) -> Figure:
-    """Returns p-values against those of a uniform law; above the diagonal is conservative."""
+    """Returns p-values against those of a uniform law; below the diagonal is conservative."""
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for name, logs in (("each layer", layers), ("all layers of a pair", tests)):
