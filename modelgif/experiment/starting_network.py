@@ -25,6 +25,8 @@ _OF_WEIGHTS = {
     "timm": ("pretrained", "seed", *PREPROCESSING_KEYS),
     "python": ("seed", *PREPROCESSING_KEYS),
 }
+# How libraries are asked for trained weights.
+_LIBRARIES = {"torchvision": "weights=DEFAULT", "timm": "pretrained=true"}
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def starting_network(
 ) -> StartingNetwork:
     """Returns what independent models of the architecture of `model` are trained from.
 
-    Images are prepared as for `model`; where nothing is known of that, they are normalised by the
-    mean and the standard deviation of the training images.
+    Images are prepared as for `model`. Where nothing is known of that, an ancestor takes pixels as
+    they are, and for random weights they are normalised by the mean and the standard deviation of
+    the training images.
 
     Args:
         model: address of a model whose card or address names its architecture.
@@ -87,8 +90,9 @@ def starting_network(
         download: whether trained weights may be fetched.
 
     Raises:
-        ValueError: for an address that names no architecture, a network that does not take the
-            images, or one that cannot have as many classes as the data.
+        ValueError: for an address that names no architecture, an ancestor without trained weights,
+            a network that does not take the images, or one that cannot have as many classes as the
+            data.
 
     Example:
         >>> from modelgif.data.data import load_data
@@ -96,7 +100,12 @@ def starting_network(
         >>> starting_network(address, load_data("digits"), fine_tune=True).replaced
         ('head',)
     """
-    architecture = architecture_address(model)
+    architecture, address = architecture_address(model), parse_address(model)
+    if fine_tune and address.scheme in _LIBRARIES and not address.asks_for_trained_weights:
+        raise ValueError(
+            f"{model} has random weights, which no model descends from: ask for trained ones with "
+            f"{_LIBRARIES[address.scheme]}, or train from random weights, each model from its own."
+        )
     with _no_advice():
         loaded = load_model(model, dtype=torch.float32, trust=trust, download=download)
     before = _count_classes(loaded, model, data)
@@ -111,7 +120,9 @@ def starting_network(
             f"built as {architecture} ({error}). Give images of {before} classes, or an "
             "architecture that takes num_classes."
         ) from error
-    preprocessing = loaded.preprocessing or _normalisation(data)
+    preprocessing = loaded.preprocessing
+    if not fine_tune:
+        preprocessing = preprocessing or _normalisation(data)
     made = _count_classes(Preprocessed(network, **preprocessing), architecture, data)
     if made != n_classes:
         raise ValueError(
