@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelgif.cli.options import LOADING, complete_files, with_options
-from modelgif.cli.printing import print_result
+from modelgif.cli.options import LOADING, complete_files, complete_models, with_options
+from modelgif.cli.printing import Table, print_result
 
 if TYPE_CHECKING:
     from modelgif.data.image_data import ImageData
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     "--like",
     "suspect",
     metavar="MODEL",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="The suspect, whose architecture the models get.",
 )
 @click.option(
     "--from",
     "ancestor",
     metavar="MODEL",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="The public model that victim and suspect may both come from, to be fine-tuned; never the "
     "victim. Without it, training starts from random weights.",
 )
@@ -292,19 +292,18 @@ def _untrained_note(made: "Independents", n_tested: int) -> str:
     )
 
 
-def _table(made: "Independents") -> Any:
-    import pandas as pd
-
-    rows = [
-        {
-            "model": str(path),
-            "accuracy": made.accuracies[path.stem],
-            "was": "there" if path.stem in made.skipped else "made",
-            "learned": path.stem not in made.untrained,
-        }
-        for path in made.paths
-    ]
-    return pd.DataFrame(rows)
+def _table(made: "Independents") -> Table:
+    return Table(
+        [
+            {
+                "model": str(path),
+                "accuracy": made.accuracies[path.stem],
+                "was": "there" if path.stem in made.skipped else "made",
+                "learned": path.stem not in made.untrained,
+            }
+            for path in made.paths
+        ]
+    )
 
 
 def _next_command(

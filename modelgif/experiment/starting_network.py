@@ -1,30 +1,28 @@
 """What an independent model is trained from: an architecture, or an ancestor with its weights."""
 
-import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modelgif.data.image_data import ImageData
 from modelgif.fields.model import scores
-from modelgif.loading.address import PREPROCESSING_KEYS, parse_address, parse_architecture
+from modelgif.fields.number_format import refuse_quantised
+from modelgif.loading.address import (
+    PREPROCESSING_KEYS,
+    parse_address,
+    parse_architecture,
+    with_query,
+)
+from modelgif.loading.build import build_network
 from modelgif.loading.checkpoint import read_card, weights_sha256
-from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
+from modelgif.loading.schemes import all_schemes, find_scheme
 from modelgif.loading.trust import TRUSTED
-
-# Keys of the query that say which weights, and how images are prepared for them.
-_OF_WEIGHTS = {
-    "torchvision": ("weights", "seed", *PREPROCESSING_KEYS),
-    "timm": ("pretrained", "seed", *PREPROCESSING_KEYS),
-    "python": ("seed", *PREPROCESSING_KEYS),
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class StartingNetwork:
         Args:
             seed: of the random weights: all of them, or those of the replaced layers.
         """
-        network = _random(self.architecture, seed, self.trust)
+        network = _random(self.architecture, seed)
         if self.ancestor is not None:
             network.load_state_dict(
                 network.state_dict() | _fitting(_weights(self.ancestor, self.trust), network)
@@ -76,8 +74,9 @@ def starting_network(
 ) -> StartingNetwork:
     """Returns what independent models of the architecture of `model` are trained from.
 
-    Images are prepared as for `model`; where nothing is known of that, they are normalised by the
-    mean and the standard deviation of the training images.
+    Images are prepared as for `model`. Where nothing is known of that, an ancestor takes pixels as
+    they are, and for random weights they are normalised by the mean and the standard deviation of
+    the training images.
 
     Args:
         model: address of a model whose card or address names its architecture.
@@ -87,8 +86,9 @@ def starting_network(
         download: whether trained weights may be fetched.
 
     Raises:
-        ValueError: for an address that names no architecture, a network that does not take the
-            images, or one that cannot have as many classes as the data.
+        ValueError: for an address that names no architecture, an ancestor without trained weights,
+            a network that does not take the images, or one that cannot have as many classes as the
+            data.
 
     Example:
         >>> from modelgif.data.data import load_data
@@ -96,22 +96,30 @@ def starting_network(
         >>> starting_network(address, load_data("digits"), fine_tune=True).replaced
         ('head',)
     """
-    architecture = architecture_address(model)
-    with _no_advice():
-        loaded = load_model(model, dtype=torch.float32, trust=trust, download=download)
+    architecture, address = architecture_address(model), parse_address(model)
+    trained = find_scheme(address.scheme).trained
+    if fine_tune and trained and not address.asks_for_trained_weights:
+        raise ValueError(
+            f"{model} has random weights, which no model descends from: ask for trained ones with "
+            f"{trained}, or train from random weights, each model from its own."
+        )
+    loaded = _loaded(model, trust, download)
     before = _count_classes(loaded, model, data)
     n_classes, trust = len(data.classes), tuple(trust)
     if before != n_classes:
-        architecture = _with(architecture, "num_classes", n_classes)
+        bare = _without(architecture, ("num_classes",))
+        architecture = with_query(bare, {"num_classes": n_classes})
     try:
-        network = _random(architecture, 0, trust)
+        network = _random(architecture, 0)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{model} has {before} classes, the images {n_classes}, and the architecture cannot be "
             f"built as {architecture} ({error}). Give images of {before} classes, or an "
             "architecture that takes num_classes."
         ) from error
-    preprocessing = loaded.preprocessing or _normalisation(data)
+    preprocessing = loaded.preprocessing
+    if not fine_tune:
+        preprocessing = preprocessing or _normalisation(data)
     made = _count_classes(Preprocessed(network, **preprocessing), architecture, data)
     if made != n_classes:
         raise ValueError(
@@ -158,12 +166,15 @@ def architecture_address(model: str) -> str:
         if "architecture" in address.query:
             return parse_architecture(address.query["architecture"]).text
         return parse_architecture(read_card(Path(address.name).expanduser())["architecture"]).text
-    if address.scheme not in _OF_WEIGHTS:
+    scheme = find_scheme(address.scheme)
+    if not scheme.is_architecture:
+        known = ", ".join(f"{other.name}:" for other in all_schemes() if other.is_architecture)
         raise ValueError(
             f"{model} does not say which architecture to train: expected a checkpoint with a card, "
-            f"file:PATH?architecture=…, or an address with {', '.join(_OF_WEIGHTS)}."
+            f"file:PATH?architecture=…, or an address that begins with one of {known}."
         )
-    return parse_architecture(_without(model, _OF_WEIGHTS[address.scheme])).text
+    of_weights = {scheme.trained_key, "seed", *PREPROCESSING_KEYS}
+    return parse_architecture(_without(model, of_weights)).text
 
 
 def require_same_network(ancestor: StartingNetwork, suspect: StartingNetwork) -> None:
@@ -189,31 +200,27 @@ def require_same_network(ancestor: StartingNetwork, suspect: StartingNetwork) ->
         )
 
 
-def _random(architecture: str, seed: int, trust: tuple[str, ...]) -> torch.nn.Module:
-    """The bare network with random weights."""
-    with _no_advice():
-        return load_model(_with(architecture, "seed", seed), trust=trust).network
+def _random(architecture: str, seed: int) -> nn.Module:
+    """The bare network with random weights; what may run was decided when the model was loaded."""
+    address = with_query(_without(architecture, ("seed",)), {"seed": seed})
+    return build_network(parse_address(address))[0]
 
 
-@contextmanager
-def _no_advice() -> Iterator[None]:
-    """Without the advice to ask a library for trained weights: random ones are wanted."""
-    log = logging.getLogger("modelgif")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
+def _loaded(model: str, trust: Collection[str], download: bool) -> Preprocessed:
+    """The model at an address, as it is prepared for comparison but in float32."""
+    address = parse_address(model)
+    network, known = build_network(address, download=download, trust=trust)
+    refuse_quantised(network, model)
+    return Preprocessed(network.float(), **(known | address.preprocessing())).eval()
 
 
 @lru_cache(maxsize=1)
 def _weights(ancestor: str, trust: tuple[str, ...]) -> dict[str, Tensor]:
     """Read once per process, however many models start with them."""
-    return load_model(ancestor, dtype=torch.float32, trust=trust).network.state_dict()
+    return _loaded(ancestor, trust, download=False).network.state_dict()
 
 
-def _fitting(weights: dict[str, Tensor], network: torch.nn.Module) -> dict[str, Tensor]:
+def _fitting(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """The weights that have the shape of the network's of the same name."""
     return {
         name: weights[name]
@@ -239,11 +246,6 @@ def _normalisation(data: ImageData) -> dict[str, Any]:
     # A channel without contrast would be divided by zero.
     deviation = images.std((0, 2, 3)).clamp_min(1e-3)
     return {"mean": images.mean((0, 2, 3)).tolist(), "std": deviation.tolist()}
-
-
-def _with(address: str, key: str, value: int) -> str:
-    bare = _without(address, (key,))
-    return f"{bare}{'&' if '?' in bare else '?'}{key}={value}"
 
 
 def _without(address: str, keys: Collection[str]) -> str:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from modelgif.experiment.private_seeds import private_seeds
+from modelgif.lineage.common_seed import USUAL_SEEDS
 
 
 def test_seeds_are_distinct_and_do_not_depend_on_their_number():
@@ -17,6 +18,7 @@ def test_no_seed_is_a_usual_one_even_as_torch_reads_it():
 
     # The trap: the CPU generator takes 32 bits of a seed.
     assert torch.equal(first(2**32 + 42), first(42))
+    assert max(USUAL_SEEDS) < 10**9
     for seed in private_seeds(42, 200):
         assert 10**9 <= seed < 2**32
 

@@ -103,6 +103,8 @@ def test_an_ancestor_gives_its_weights_and_preprocessing(digits, checkpoint):
     assert weights_sha256(built) == start.ancestor_sha256 == read_card(path)["weights_sha256"]
     assert built.preprocessing == {"mean": [0.2], "std": [0.7]}
     assert start.replaced == ()
+    plain = starting_network(f"file:{checkpoint(10)}", digits, fine_tune=True)
+    assert plain.preprocessing == {}
     unlike = starting_network(f"file:{path}", digits).build(1)
     assert weights_sha256(unlike) != start.ancestor_sha256
 
@@ -131,6 +133,12 @@ def test_networks_that_do_not_fit_are_refused(digits):
         starting_network(f"python:{__name__}:fixed", digits)
     with pytest.raises(ValueError, match="must have 10 classes, as the images have, got 4"):
         starting_network(f"python:{__name__}:stubborn", digits)
+
+
+@pytest.mark.parametrize("address", ["torchvision:resnet18", "timm:resnet18?pretrained=false"])
+def test_random_weights_are_no_ancestor(address, digits):
+    with pytest.raises(ValueError, match="has random weights, which no model descends from: ask"):
+        starting_network(address, digits, fine_tune=True)
 
 
 def test_a_card_may_run_trusted_code_alone(digits, tmp_path):
