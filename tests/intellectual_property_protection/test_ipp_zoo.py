@@ -13,6 +13,7 @@ from torch import nn
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.models.build import ModelBuilder
 from intellectual_property_protection.models.data_splits import halves, regrouped, transfer_data
+from intellectual_property_protection.recipes import OWN_RECIPES
 from intellectual_property_protection.train import checkpoint_path, train
 from intellectual_property_protection.zoo import in_turns, roster
 from modelgif.data.data import load_data
