@@ -387,7 +387,7 @@ def test_a_missing_library_is_named_with_its_extra(library, words, extra, tmp_pa
 def test_the_extras_are_those_of_the_package():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     distributions = {"PIL": "pillow", "faiss": "faiss-cpu", "skimage": "scikit-image"}
-    distributions |= {"sklearn": "scikit-learn"}
+    distributions |= {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     for library, extra in extras.EXTRAS.items():
         wanted = distributions.get(library, library)
         assert any(
