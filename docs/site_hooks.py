@@ -30,7 +30,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     **{f"testbeds/{testbed}.md": f"{testbed}/README.md" for testbed in TESTBEDS},
 }
-REFERENCE = ("modelgif", "methods", "ranking", "transferability", "verdict")
+REFERENCE = ("modelgif", "lineage", "methods", "ranking", "transferability", "verdict")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 # A fenced block with the name of the file that it is.
 _TITLE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
