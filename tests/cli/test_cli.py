@@ -14,8 +14,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from modelgif import transferability
 from modelgif.cli import extras, options
 from modelgif.cli.main import _VERBS, main
+from modelgif.cli.select import SCORES
 from modelgif.distances.distance import distance
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import write_checkpoint
@@ -345,7 +347,17 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["verdict"], ["select"], ["extract"], ["index", "add"], ["info"], ["compare"]]
+    "words",
+    [
+        [],
+        ["verdict"],
+        ["select"],
+        ["extract"],
+        ["index", "add"],
+        ["info"],
+        ["compare"],
+        ["independents"],
+    ],
 )
 def test_help_imports_neither_torch_nor_pandas(words):
     done = subprocess.run(
@@ -395,3 +407,7 @@ def test_the_extras_are_those_of_the_package():
             for requirement in project["optional-dependencies"][extra]
         )
         assert not any(requirement.startswith(wanted) for requirement in project["dependencies"])
+
+
+def test_the_scores_of_select_are_those_that_need_features_alone():
+    assert set(SCORES) == set(transferability.scores(needs="features"))
