@@ -43,7 +43,7 @@ class Method:
     Raises:
         ValueError: for bounds in the wrong order, or a per-reference method that prepares.
 
-    Examples:
+    Example:
         >>> from modelgif.methods import METHODS
         >>> sac = METHODS["sac"]
         >>> sac.access, sac.symmetric, sac.is_per_reference, sac.bounds

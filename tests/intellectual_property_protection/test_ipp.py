@@ -290,9 +290,9 @@ def test_the_papers_table_is_the_published_one():
         ("references.count=99", "count 99 exceeds the pool of 32"),
         ("references.sources=[random, noise]", "'cutmix' or 'adversarial'"),
         ("references.sources=[random, random]", "named twice"),
-        ("references.sources=[random]", "is no score"),
+        ("references.sources=[random]", "is not a score"),
         ("evaluation.verdict=combnied", "Did you mean combined"),
-        ("evaluation.ranked=[kl]", "kl, which is not among the means"),
+        ("evaluation.ranked=[kl]", "kl, which is not among per_reference_methods"),
         ("evaluation.folds=1", "greater than or equal to 2"),
     ],
 )
