@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every benchmark, and puts the results into the README and docs/choosing.md: about an hour and
-# a half on two idle CPU cores. With a finished run of intellectual_property_protection's small
+# Runs every benchmark, and puts the results into docs/costs.md and docs/choosing.md: about an hour
+# and a half on two idle CPU cores. With a finished run of intellectual_property_protection's small
 # configuration:
 #   bash benchmarks/all.sh runs/intellectual_property_protection/small-...
 set -euo pipefail

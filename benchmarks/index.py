@@ -56,7 +56,7 @@ def fill(index: SketchIndex, centres: Tensor, count: int, generator: torch.Gener
 
 def sketch(values: Tensor, size: int) -> Sketch:
     """The sketch that has these signs."""
-    return Sketch(field=ABOUT, size=size, seed=0, precision="sign", values=values)
+    return Sketch(field=ABOUT, size=size, seed=0, number_format="sign", values=values)
 
 
 def real_centres(zoo: Path | None, models: int, size: int) -> Tensor:
@@ -64,7 +64,7 @@ def real_centres(zoo: Path | None, models: int, size: int) -> Tensor:
     fields, references = zoo_fields(zoo, models=models, references=128, n_steps=50)
     found = []
     for field in fields.values():
-        sketcher = Sketcher(size, precision="float32")
+        sketcher = Sketcher(size, number_format="float32")
         sketcher.add(field, references.ids)
         found.append(sketcher.finish(ABOUT).values)
     return torch.stack(found)
@@ -130,7 +130,7 @@ def main() -> None:
             ways = [("exact", exact_ms, exact, filled)]
             for effort in options.efforts:
                 near_ms, near = timed(
-                    lambda q, n=nearby, e=effort: n.search(q, options.k, effort=e), queries
+                    lambda q, n=nearby, e=effort: n.search(q, options.k, ef_search=e), queries
                 )
                 ways.append((f"faiss, HNSW, effort {effort}", near_ms, near, built))
             for search, milliseconds, found, made in ways:

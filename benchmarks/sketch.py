@@ -17,12 +17,12 @@ from torch import Tensor
 from trained_zoo import header, zoo_fields
 
 from modelgif.distances.distance import pairwise_distances
-from modelgif.sketches.cosine_estimate import Precision, interval
+from modelgif.sketches.cosine_estimate import NumberFormat, interval
 from modelgif.sketches.sketch import Sketch, estimate_distances
 from modelgif.sketches.sketcher import SIGNS, Sketcher
 from modelgif.storage.field_header import FieldHeader
 
-CASES: list[tuple[Precision, int]] = [
+CASES: list[tuple[NumberFormat, int]] = [
     ("sign", 8 * 1024),
     ("sign", 8 * 5 * 1024),
     ("sign", SIGNS),
@@ -64,7 +64,7 @@ def main() -> None:
         for seed in range(options.seeds):
             start = time.perf_counter()
             sketches = [
-                make(field, references.ids, about, size=size, seed=seed, precision=precision)
+                make(field, references.ids, about, size=size, seed=seed, number_format=precision)
                 for field in fields.values()
             ]
             seconds += time.perf_counter() - start

@@ -1,9 +1,9 @@
-"""Puts what the benchmarks measured into one short table of the README.
+"""Puts what the benchmarks measured into one short table of the documentation.
 
     PYTHONPATH=. python benchmarks/summary.py
 
-reads `benchmarks/results/*.csv` and fills the section `benchmarks` of the README; a benchmark
-without results has no row.
+reads `benchmarks/results/*.csv` and fills the section `benchmarks` of docs/costs.md; a
+benchmark without results has no row.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pandas as pd
 from modelgif.reporting.table import replace_section, to_markdown
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "costs.md"
 
 
 def field(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -101,7 +101,7 @@ def storage(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     for _, row in frame.iterrows():
         yield (
             f"field stores, {row['storage']}",
-            f"{row['bytes_a_number']:.2f} bytes a number, read at {row['read_mb_a_second']:.0f} "
+            f"{row['bytes_a_number']:.2f} bytes per number, read at {row['read_mb_a_second']:.0f} "
             f"MB/s, distances to {row['largest_distance_error']:.0e}",
         )
 
@@ -131,9 +131,9 @@ def conditions(frame: pd.DataFrame) -> str:
 
 def main() -> None:
     """Fills the section."""
-    parser = argparse.ArgumentParser(description="Fills the README's table of benchmarks.")
+    parser = argparse.ArgumentParser(description="Fills the table of docs/costs.md.")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     rows: list[tuple[str, str]] = []
     said: list[str] = []
@@ -144,7 +144,7 @@ def main() -> None:
             rows += tell(frame)
             said.append(f"{tell.__name__} ({conditions(frame)})")
     table = to_markdown(pd.DataFrame(rows, columns=["what", "measured"]))
-    replace_section(options.readme, "benchmarks", f"{table}\n*Conditions: {'; '.join(said)}.*")
+    replace_section(options.page, "benchmarks", f"{table}\n*Conditions: {'; '.join(said)}.*")
 
 
 if __name__ == "__main__":

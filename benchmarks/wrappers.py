@@ -68,7 +68,7 @@ def by_field(victim: Described, other: Described) -> np.ndarray:
 
 
 def unlike_after_matching(a: Tensor, b: Tensor) -> float:
-    """The share of unlike labels, once each class of `b` is called by the best name for it."""
+    """The label disagreement, once each class of `b` is matched with the best one of `a`."""
     count = int(max(a.max(), b.max())) + 1
     together = np.zeros((count, count))
     np.add.at(together, (a.numpy(), b.numpy()), 1)
@@ -100,7 +100,7 @@ def judged(
         ["suspect"],
         {method: suspect[method][None] for method in methods},
         {method: honest[method] for method in methods},
-        n_draws=200,
+        n_bootstrap=200,
         generator=torch.Generator().manual_seed(0),
     )
     return one.p_value, one.decision
@@ -163,7 +163,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
             "wrapper": list(groups.groups),
             "distance": groups["distance"].median().to_numpy(),
             "zero cells": groups["zero_cells"].median().to_numpy(),
-            "unlike labels": groups["unlike_labels"].median().to_numpy(),
+            "label disagreement": groups["unlike_labels"].median().to_numpy(),
             "by fields": groups["verdict_field"].agg(told).to_numpy(),
             "by labels": groups["verdict_labels"].agg(told).to_numpy(),
             "by both": groups["verdict_field_and_labels"].agg(told).to_numpy(),

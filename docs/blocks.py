@@ -26,11 +26,10 @@ modelgif() {
   return $status
 }
 """
-_LEFT_BEHIND = (
-    *(".git", ".venv", "runs", "data", "__pycache__", ".*_cache", ".hypothesis", "*.part"),
-    # What someone who followed the pages here has made.
-    *("zoo", "fields", "known", "imagenet", "my_images"),
-)
+_LEFT_BEHIND = (".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.part")
+# What stages, and someone who followed the pages here, have made; in the repository's own folder
+# only, because packages have such names, too.
+_MADE_HERE = {"runs", "data", "zoo", "fields", "known", "imagenet", "my_images"}
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,14 @@ def blocks(page: Path) -> list[Block]:
 
 def workshop(folder: Path) -> Path:
     """Returns a copy of the repository in `folder`, without runs and with this environment."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
+    shutil.copytree(ROOT, folder, ignore=_left_behind)
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
+
+
+def _left_behind(folder: str, names: list[str]) -> set[str]:
+    made_here = _MADE_HERE & set(names) if Path(folder) == ROOT else set()
+    return made_here | shutil.ignore_patterns(*_LEFT_BEHIND)(folder, names)
 
 
 def run_blocks(found: Sequence[Block], folder: Path) -> list[str]:

@@ -16,7 +16,8 @@ from modelgif.reporting.table import replace_section
 # With sections of commands' outputs.
 SHOWING = (
     *("README.md", "docs/walk.md", "docs/what_a_distance_means.md"),
-    *("docs/field_format.md", "docs/add_a_testbed.md"),
+    *("docs/field_format.md", "docs/add_a_testbed.md", "docs/extend.md"),
+    *("docs/lineage.md", "docs/transferability.md"),
 )
 
 

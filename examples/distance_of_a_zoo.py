@@ -1,6 +1,6 @@
-"""Which of these networks are relatives? All pairs at once, without storing a field.
+"""Which of these networks are related? All pairs at once, without storing a field.
 
-In a notebook, `matrix` shows itself as a table, and `matrix.plot()` as a picture.
+In a notebook, `matrix` is shown as a table, and `matrix.plot()` as a picture.
 
 python examples/distance_of_a_zoo.py
 """
@@ -20,10 +20,10 @@ for name in list(zoo):
     zoo[child] = trained(*halves[1], seed=9, start=zoo[name], **gentle)
 
 references = images[1600:1664]
-found = gif.stream_distances(
+streamed = gif.stream_distances(
     zoo, references, baseline=references.mean().item(), n_steps=20, progress=False
 )
-matrix = gif.distance_matrix(found)
+matrix = gif.distance_matrix(streamed)
 print(matrix)
 
 save_figure(matrix.plot(), "zoo_heat_map.png")

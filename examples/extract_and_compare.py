@@ -15,10 +15,10 @@ settings = {"baseline": references.images.mean().item(), "n_steps": 20, "progres
 done = gif.extract(zoo, references, "fields", **settings)
 print(gif.distance_matrix(done))
 
-# What is there and was made with these weights and settings is not made again.
+# Fields that were made with these weights and settings are kept.
 zoo["seed3"] = trained(images[:800], labels[:800], seed=3)
 again = gif.extract(zoo, references, "fields", **settings)
-print(f"there already: {', '.join(again.skipped)}")
+print(f"kept: {', '.join(again.skipped)}")
 
 with gif.FieldStore("fields/seed3.h5") as store:
     print(f"seed3: field {list(store.shape)}, target {store.header.target}")

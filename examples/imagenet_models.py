@@ -9,9 +9,9 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Pixels a side that each was trained with.
+# Pixels per side that each was trained with.
 SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
-# Of ImageNet's 1000 classes, what the two photographs show.
+# The ImageNet classes that the two photographs show.
 LABELS = torch.tensor([698, 985])
 
 
@@ -45,7 +45,7 @@ def halved(model: nn.Module) -> nn.Module:
 
 
 def pruned(model: nn.Module, share: float) -> nn.Module:
-    """A copy with the smallest weights, so large a share of them all, put to zero."""
+    """A copy in which this share of the weights, the smallest, is zero."""
     model = copy.deepcopy(model)
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     sizes = torch.cat([weight.detach().abs().flatten() for weight in matrices])
@@ -77,5 +77,5 @@ def photographs() -> Tensor:
 
 
 def crops(images: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-    """Their parts of 224 × 224 pixels, from these rows and columns on."""
+    """Crops of 224 × 224 pixels whose upper left corners are at these rows and columns."""
     return torch.cat([images[..., y : y + 224, x : x + 224] for y, x in corners])

@@ -1,4 +1,4 @@
-"""Is this network a relative of one that I know? Fingerprints of 20 KiB, kept and searched.
+"""Is this network related to one that I know? Fingerprints of 20 KiB, kept and searched.
 
 python examples/search_an_index.py    # writes the folder known/
 """

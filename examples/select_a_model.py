@@ -6,8 +6,7 @@ python examples/select_a_model.py
 import torch
 from digit_models import digits, network, trained
 
-from modelgif.fields.features import penultimate_features
-from modelgif.transferability import knn, linear_probe
+import modelgif as gif
 
 images, labels = digits()
 with torch.random.fork_rng(devices=[]):
@@ -19,14 +18,14 @@ pretrained = {
     "nothing": untrained,
 }
 
-# My data: a hundred labelled images to choose and fine-tune with, and others to see who was right.
+# My data: 100 labelled images to choose and fine-tune with, and others to check the choice.
 mine, test = slice(800, 900), slice(900, 1700)
 scores, accuracy = {}, {}
 for name, model in pretrained.items():
-    features = penultimate_features(model, images[mine])
+    features = gif.penultimate_features(model, images[mine])
     scores[name] = {
-        "knn": knn(features, labels[mine]),
-        "linear probe": linear_probe(features, labels[mine]),
+        "knn": gif.transferability.knn(features, labels[mine]),
+        "linear probe": gif.transferability.linear_probe(features, labels[mine]),
     }
     tuned = trained(images[mine], labels[mine], seed=1, start=model, epochs=5, learning_rate=1e-3)
     with torch.no_grad():
@@ -34,5 +33,5 @@ for name, model in pretrained.items():
 
 print(f"{'pretrained on':<16}{'knn':>8}{'linear probe':>14}{'fine-tuned accuracy':>22}")
 for name in sorted(scores, key=lambda name: -scores[name]["knn"]):
-    of = scores[name]
-    print(f"{name:<16}{of['knn']:8.3f}{of['linear probe']:14.3f}{accuracy[name]:22.3f}")
+    by = scores[name]
+    print(f"{name:<16}{by['knn']:8.3f}{by['linear probe']:14.3f}{accuracy[name]:22.3f}")

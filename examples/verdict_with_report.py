@@ -1,4 +1,4 @@
-"""Were these two made from mine? A verdict among 19 independent networks, and a page to show it.
+"""Were these two derived from mine? A verdict among 19 independent networks, and its report.
 
 python examples/verdict_with_report.py    # writes verdict.html
 """
@@ -20,7 +20,7 @@ suspects = {
 independents = {f"independent{seed}": trained(*theirs, seed=seed) for seed in range(1, 20)}
 
 references = images[1600:1664]
-found = gif.stream_distances(
+streamed = gif.stream_distances(
     {"mine": mine} | suspects | independents,
     references,
     baseline=references.mean().item(),
@@ -28,36 +28,38 @@ found = gif.stream_distances(
     against="mine",
     progress=False,
 )
-each = dict(zip(found.names, found.per_reference, strict=True))
-judged = gif.verdict.verdicts(
+distances = dict(zip(streamed.names, streamed.per_reference, strict=True))
+results = gif.verdict.verdicts(
     list(suspects),
-    {"field": [each[name].tolist() for name in suspects]},
-    {"field": [each[name].tolist() for name in independents]},
-    correction="none",  # one question about each, not one about both
+    {"field": [distances[name].tolist() for name in suspects]},
+    {"field": [distances[name].tolist() for name in independents]},
+    correction="none",  # each is judged by itself
 )
 table = pd.DataFrame(
     {
-        "suspect": one.suspect,
-        "distance": each[one.suspect].mean().item(),
-        "p-value": one.p_value,
-        "verdict": one.decision,
+        "suspect": result.suspect,
+        "distance": distances[result.suspect].mean().item(),
+        "p-value": result.p_value,
+        "verdict": result.decision,
     }
-    for one in judged
+    for result in results
 )
 print(table.to_string(index=False))
 
-groups = {name: [each[name].mean().item()] for name in suspects}
-groups["independent"] = [each[name].mean().item() for name in independents]
+groups = {name: [distances[name].mean().item()] for name in suspects}
+groups["independent"] = [distances[name].mean().item() for name in independents]
 write_report(
     "verdict.html",
     Report(
-        question="Were these two networks made from mine?",
+        question="Were these two networks derived from mine?",
         answer=" ".join(
-            f"{one.suspect}: {one.decision} (p = {one.p_value:.2f})." for one in judged
+            f"{result.suspect}: {result.decision} (p = {result.p_value:.2f})." for result in results
         ),
         sections=[
             Section("Verdicts", table=table),
-            Section("Distances to mine", figure=distributions(groups), caption="A dot is a model"),
+            Section(
+                "Distances to mine", figure=distributions(groups), caption="Each dot is a model"
+            ),
         ],
         conditions={"references": len(references), "steps": 10},
         repeat="python examples/verdict_with_report.py",

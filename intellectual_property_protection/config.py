@@ -1,7 +1,7 @@
 """The testbed's configuration."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -10,21 +10,17 @@ from intellectual_property_protection.evaluation_config import (
     PerturbationConfig,
     ReferencesConfig,
 )
-from intellectual_property_protection.recipe import (
-    ADVERSARIAL,
-    EXTRACTING,
-    FRESH,
-    INHERITING,
-    PRUNING,
-    TRANSFERRING,
-    Data,
-    OwnRecipe,
-    Role,
-)
+from intellectual_property_protection.recipe import Data, Recipe, Role
+from intellectual_property_protection.recipes import OWN_RECIPES, RECIPES
 from intellectual_property_protection.score_name import check_scores
 from modelgif.experiment.config import Config, DataConfig, FieldConfig
 from modelgif.experiment.training import TrainingConfig
 
+if TYPE_CHECKING:
+    OwnRecipe = str
+else:
+    # Closed as any other choice, but read from the recipes that there are.
+    OwnRecipe = Literal[OWN_RECIPES]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 Labels = Annotated[tuple[int, ...], Field(min_length=1)]
 
@@ -34,7 +30,7 @@ class GroupConfig(Config):
 
     Attributes:
         role: what they are used for.
-        recipe: how they are made.
+        recipe: how they are made, see `intellectual_property_protection.recipes`.
         architectures: names in `modelgif.experiment.networks`, or addresses.
         count: models of each architecture and ratio.
         ratios: shares of the weights or channels that pruning removes.
@@ -54,20 +50,26 @@ class GroupConfig(Config):
     label_set: Literal["source", "transfer"] = "source"
 
     @property
+    def made_by(self) -> Recipe:
+        """What `recipe` stands for."""
+        return RECIPES[self.recipe]
+
+    @property
     def made_from(self) -> Literal["victim", "independent"] | None:
         """What the recipe is applied to."""
-        return None if self.recipe in FRESH else self.parent or "victim"
+        return (self.parent or "victim") if self.made_by.has_parent else None
 
     @property
     def labels(self) -> Literal["source", "transfer"]:
         """Which labels the models answer with."""
-        return "transfer" if self.recipe in TRANSFERRING else self.label_set
+        return "transfer" if self.made_by.label_set == "transfer" else self.label_set
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.recipe in PRUNING) != bool(self.ratios):
-            raise ValueError("ratios belong to the recipes prune and fine_prune, which need them")
-        if self.recipe in FRESH and self.parent is not None:
+        if self.made_by.needs_ratio != bool(self.ratios):
+            names = " and ".join(name for name in OWN_RECIPES if RECIPES[name].needs_ratio)
+            raise ValueError(f"ratios belong to the recipes {names}, which need them")
+        if not self.made_by.has_parent and self.parent is not None:
             raise ValueError(f"a model made by {self.recipe} has no parent: leave it out")
         if self.role == "victim" and (self.recipe, self.data, self.label_set) != (
             *("scratch", "other", "source"),
@@ -86,7 +88,8 @@ class GroupConfig(Config):
             raise ValueError("only independent models learn the victim's data: data is other")
         if "transfer" in (self.label_set, self.labels) and self.data == "victim":
             raise ValueError("the transfer's label set has no data of the victim: data is other")
-        if self.label_set == "transfer" and self.recipe not in (*FRESH, *TRANSFERRING):
+        keeps_labels = self.made_by.has_parent and self.made_by.label_set == "source"
+        if self.label_set == "transfer" and keeps_labels:
             raise ValueError(f"{self.recipe} keeps the label set source")
         return self
 
@@ -97,7 +100,7 @@ class RecipesConfig(Config):
     Attributes:
         scratch: from random weights.
         finetune: from a parent's weights, also after pruning.
-        extract: from random weights, on a parent's answers.
+        extract: from random weights, on a parent's outputs.
         transfer: from a parent's weights and a new last layer, on another label set.
         adversarial: what follows `scratch`, or `extract`, in adversarial training.
         perturbation: of adversarial training, and of the robust accuracy of every card.
@@ -156,10 +159,12 @@ class IPPConfig(Config):
         n_training_images: how many of them are learnt, both halves together, drawn at random; None
             takes all.
         zoo: the models to train, with `recipes` and, for another label set, `transfer`.
+        recipes: how the models of `zoo` are trained.
+        transfer: the other label set, if `zoo` has models of one.
         published: or else, a zoo that others have trained.
         references: the images at which models are described.
         field: how fields are measured.
-        evaluation: what is compared, and how it is judged.
+        evaluation: what is compared, and how it is evaluated.
         level: share of honest models that may be called derived.
     """
 
@@ -211,11 +216,11 @@ def _check_roles(zoo: tuple[GroupConfig, ...]) -> None:
     victim = victims[0].architectures
     parents = {name for group in zoo if is_parent(group) for name in group.architectures}
     for group in zoo:
-        if group.made_from == "victim" and group.recipe in INHERITING:
+        if group.made_from == "victim" and group.made_by.keeps_architecture:
             if group.architectures != victim:
                 raise ValueError(f"{group.recipe} keeps the victim's architecture {victim[0]}")
         elif group.made_from == "independent":
-            needed = victim if group.recipe in EXTRACTING else group.architectures
+            needed = group.architectures if group.made_by.keeps_architecture else victim
             if absent := sorted(set(needed) - parents):
                 raise ValueError(
                     f"{group.recipe} needs an independent parent of the architecture {absent[0]}, "
@@ -232,10 +237,9 @@ def is_parent(group: GroupConfig) -> bool:
 def _missing_settings(
     zoo: tuple[GroupConfig, ...], recipes: RecipesConfig, transfer: TransferConfig | None
 ) -> Iterator[str]:
-    used = {group.recipe for group in zoo}
-    if recipes.adversarial is None and (names := sorted(used & set(ADVERSARIAL))):
-        yield f"{names[0]} needs recipes.adversarial"
-    if recipes.transfer is None and (names := sorted(used & set(TRANSFERRING))):
-        yield f"{names[0]} needs recipes.transfer"
+    for name in sorted({group.recipe for group in zoo}):
+        for setting in RECIPES[name].all_settings:
+            if getattr(recipes, setting) is None:
+                yield f"{name} needs recipes.{setting}"
     if transfer is None and any(group.labels == "transfer" for group in zoo):
         yield "a zoo with the label set transfer needs transfer: its groups of labels or its data"

@@ -1,6 +1,7 @@
-"""Stage 3: scores of all models, verdicts, and how well each attack is told apart."""
+"""Stage 3: scores of all models, verdicts, and how well scores separate each attack."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,11 @@ from intellectual_property_protection.extract_fields import (
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import (
     ScoreName,
-    judging_scores,
     main_score,
     score_names,
+    verdict_scores,
 )
-from intellectual_property_protection.scoring.roles import cast_of
+from intellectual_property_protection.scoring.roles import roles_of
 from intellectual_property_protection.scoring.scores import Scores
 from intellectual_property_protection.scoring.verdicts import (
     honest_measurements,
@@ -34,9 +35,8 @@ from intellectual_property_protection.scoring.verdicts import (
 from intellectual_property_protection.tables.tables import all_tables
 from intellectual_property_protection.zoo import roster
 from modelgif.distances.distance import pairwise_distances
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed, seeded_generator
 from modelgif.references.file import read_references
@@ -69,7 +69,7 @@ def evaluate(run: Run[IPPConfig]) -> None:
 
 
 def _all_distances(run: Run[IPPConfig], members: Sequence[Member]) -> pd.DataFrame:
-    """Distances of all pairs at the shown references, one row and one column a model."""
+    """Distances of all pairs at the shown references, one row and one column per model."""
     names = [member.name for member in members]
     stores = [FieldStore(field_path(run, member)) for member in members]
     try:
@@ -88,11 +88,14 @@ def _measured(
 ) -> Iterator[tuple[str, list[Measurement]]]:
     """Gives measurements by the name of a score, of a combination, or of the zoo."""
     config, evaluation = run.config, run.config.evaluation
-    cast = cast_of(members, folds=evaluation.folds, seed=config.seed)
-    each = [read_comparison(comparison_path(run, member)) for member in cast.members]
-    scores = Scores(_comparisons(run, each), cast, config.references, evaluation)
-    judging = judging_scores(config.references, evaluation)
-    plain = [str(ScoreName(name, config.references.sources[0])) for name in evaluation.means]
+    roles = roles_of(members, folds=evaluation.folds, seed=config.seed)
+    each = [read_comparison(comparison_path(run, member)) for member in roles.members]
+    scores = Scores(_comparisons(run, each), roles, config.references, evaluation)
+    judging = verdict_scores(config.references, evaluation)
+    plain = [
+        str(ScoreName(name, config.references.sources[0]))
+        for name in evaluation.per_reference_methods
+    ]
     write_csv(run.folder / "scores.csv", _wide(scores))
     yield from scores.distances([*plain, *judging])
     yield from scores.attacks(np.random.default_rng(derive_seed(config.seed, "resamples")))
@@ -101,29 +104,35 @@ def _measured(
         parts = scores.parts[name]
         generator = seeded_generator(config.seed, "resamples", name)
         suspects = suspect_measurements(
-            cast, parts, evaluation, level=config.level, generator=generator
+            roles, parts, evaluation, level=config.level, generator=generator
         )
         yield name, suspects
-        yield name, honest_measurements(cast, parts, evaluation, level=config.level)
+        yield name, honest_measurements(roles, parts, evaluation, level=config.level)
+    first = evaluation.per_reference_methods[0]
     zero_cells = [
-        Measurement(name, ZERO_CELLS, one.wholes[ZERO_CELLS], len(one.means[evaluation.means[0]]))
-        for name, one in zip(cast.names, each, strict=True)
+        Measurement(name, ZERO_CELLS, one.of_sets[ZERO_CELLS], len(one.per_reference[first]))
+        for name, one in zip(roles.names, each, strict=True)
     ]
     yield str(main_score(config.references, evaluation)), zero_cells
 
 
 def _wide(scores: Scores) -> pd.DataFrame:
-    """Every score of every model, one row a model and one column a score."""
+    """Every score of every model, one row per model and one column per score."""
     columns = {name: score.own for name, score in scores.all().items()}
-    return pd.DataFrame({"model": scores.cast.names} | columns)
+    return pd.DataFrame({"model": scores.roles.names} | columns)
 
 
 def _comparisons(run: Run[IPPConfig], each: Sequence[Comparison]) -> Comparisons:
     config = run.config
     names = score_names(config.references, config.evaluation)
-    means = config.evaluation.means
-    wholes = [str(name) for name in names if name.method not in means]
-    return side_by_side(each, read_references(candidates_path(run)).ids, means, wholes)
+    per_reference = config.evaluation.per_reference_methods
+    of_sets = [str(name) for name in names if name.method not in per_reference]
+    return side_by_side(each, read_references(candidates_path(run)).ids, per_reference, of_sets)
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What is compared where, and how it is judged: references, scores, verdicts."""
+"""What is compared where, and how it is evaluated: references, scores, verdicts."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PositiveInt, model_validator
 
+from intellectual_property_protection.methods import PER_REFERENCE_NAMES, SET_NAMES
 from modelgif.experiment.config import Config
 from modelgif.verdict import Calibration
 
@@ -12,34 +13,22 @@ Source = Literal["random", "misclassified", "cutmix", "adversarial"]
 # Whose distances tell which candidates of a pool are used.
 Ranking = Literal["independents", "surrogates", "gap"]
 Protocol = Literal["split", "paper"]
-# Scores that are means over references, so that a choice of references is a choice of columns.
-Mean = Literal[
-    "field",
-    "field_last",
-    "field_late",
-    "labels",
-    "jsd",
-    "kl",
-    "saliency",
-    "gradient_input",
-    "gradient",
-]
-# Scores of a set of references as a whole.
-Whole = Literal[
-    "sac",
-    "sac_labels",
-    "cka",
-    "rsa",
-    "dds",
-    "depara",
-    "zest",
-    "model_diff",
-    "ipguard",
-]
+if TYPE_CHECKING:
+    PerReferenceMethod = SetMethod = str
+else:
+    # Closed as any other choice, but read from the methods that there are.
+    PerReferenceMethod = Literal[PER_REFERENCE_NAMES]
+    SetMethod = Literal[SET_NAMES]
 
 
 class PerturbationConfig(Config):
-    """How far adversarial candidates are pushed, in pixels of [0, 1]."""
+    """How far adversarial candidates are moved, in pixels of [0, 1].
+
+    Attributes:
+        epsilon: largest change of a pixel.
+        step_size: change of a pixel per step.
+        n_steps: steps of the attack.
+    """
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.025
@@ -51,7 +40,7 @@ class ReferencesConfig(Config):
 
     Attributes:
         sources: the pools of candidates.
-        pool: candidates a source; `misclassified` has fewer where the victim errs less often.
+        pool: candidates per source; `misclassified` has fewer where the victim errs less often.
         count: references of every score, the first or the best ones of a pool.
         perturbation: of the source `adversarial`.
     """
@@ -73,21 +62,47 @@ class ReferencesConfig(Config):
 
 
 class CombinationConfig(Config):
-    """Scores whose standardised values are added, under a name."""
+    """Scores whose standardised values are added, under a name.
+
+    Attributes:
+        name: what tables call the sum.
+        scores: which are added, such as ``field@random``.
+    """
 
     name: Annotated[str, Field(min_length=1, pattern="^[^@]*$")]
     scores: tuple[str, ...] = Field(min_length=1)
 
 
+# Keys by which earlier versions called a setting, and which are still written.
+_EARLIER = {
+    "per_reference_methods": "means",
+    "set_methods": "wholes",
+    "set_sources": "whole_sources",
+    "min_independents": "fewest",
+    "n_bootstrap": "resamples",
+}
+
+
+def _also_earlier(name: str) -> dict[str, Any]:
+    """Arguments of a field that may be called by its earlier key, and is written by it."""
+    earlier = _EARLIER[name]
+    return {"validation_alias": AliasChoices(name, earlier), "serialization_alias": earlier}
+
+
 class EvaluationConfig(Config):
-    """Which scores are computed, and how suspects are judged by them.
+    """Which scores are computed, and how suspects are evaluated by them.
 
     A score is called ``METHOD@SOURCE``, or ``METHOD@SOURCE/RANKING`` when references are chosen.
 
+    Files may use the key of an earlier version, which is also the one that is written, so that the
+    digest of a configuration stays what it was: ``means``, ``wholes``, ``whole_sources``,
+    ``fewest`` and ``resamples`` for `per_reference_methods`, `set_methods`, `set_sources`,
+    `min_independents` and `n_bootstrap`.
+
     Attributes:
-        means: methods whose score is a mean over references.
-        wholes: methods that see all references of a source together.
-        whole_sources: the sources of `wholes`.
+        per_reference_methods: methods whose score is a mean over references.
+        set_methods: methods that compare the references of a source as a whole.
+        set_sources: the sources of `set_methods`.
         rankings: how references are chosen for the methods `ranked`.
         ranked: methods of which chosen references are tried, beside the first ones of the pool.
         protocols: `split` never chooses references with the models it tests; `paper` does.
@@ -95,32 +110,35 @@ class EvaluationConfig(Config):
             chose.
         combinations: sums of standardised scores.
         verdict: the score or combination by which verdicts are passed.
-        fewest: independents of a suspect's kind (architecture and training) below which those of
-            its architecture are taken, and below which of those, all.
-        calibration: `matched` judges a suspect among these alone, which keeps the level exactly;
-            `standardised` among the independents of all kinds, each measured by its own.
+        min_independents: how many independents of a suspect's architecture and training are
+            enough; with fewer, those of its architecture are taken, and with too few of these, all.
+        calibration: `matched` compares a suspect with these alone, which keeps the level exactly;
+            `standardised` with the independents of every architecture and training, each
+            standardised against its own.
         curve: numbers of references for the curve of AUC.
-        resamples: draws of the references for the spread of an AUC and of a p-value.
+        n_bootstrap: draws of the references for the spread of an AUC and of a p-value.
     """
 
-    means: tuple[Mean, ...] = Field(
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    per_reference_methods: tuple[PerReferenceMethod, ...] = Field(
         default=(
-            "field",
-            "field_last",
-            "field_late",
-            "labels",
-            "jsd",
-            "saliency",
-            "gradient_input",
+            *("field", "field_last", "field_late", "labels", "jsd", "saliency", "gradient_input"),
         ),
         min_length=1,
+        **_also_earlier("per_reference_methods"),
     )
-    wholes: tuple[Whole, ...] = (
-        *("sac", "sac_labels", "cka", "rsa", "dds", "depara", "zest", "model_diff", "ipguard"),
+    set_methods: tuple[SetMethod, ...] = Field(
+        default=(
+            *("sac", "sac_labels", "cka", "rsa", "dds", "depara", "zest", "model_diff", "ipguard"),
+        ),
+        **_also_earlier("set_methods"),
     )
-    whole_sources: tuple[Source, ...] = ("random", "misclassified")
+    set_sources: tuple[Source, ...] = Field(
+        default=("random", "misclassified"), **_also_earlier("set_sources")
+    )
     rankings: tuple[Ranking, ...] = ("independents", "surrogates", "gap")
-    ranked: tuple[Mean, ...] = ("field", "field_last")
+    ranked: tuple[PerReferenceMethod, ...] = ("field", "field_last")
     protocols: tuple[Protocol, ...] = ("split", "paper")
     folds: Annotated[int, Field(ge=2)] = 5
     combinations: tuple[CombinationConfig, ...] = (
@@ -156,16 +174,16 @@ class EvaluationConfig(Config):
         ),
     )
     verdict: str = "combined"
-    fewest: Annotated[int, Field(ge=2)] = 5
+    min_independents: int = Field(default=5, ge=2, **_also_earlier("min_independents"))
     calibration: Calibration = "matched"
     curve: tuple[PositiveInt, ...] = (8, 16, 32, 64, 128, 256, 512)
-    resamples: PositiveInt = 200
+    n_bootstrap: PositiveInt = Field(default=200, **_also_earlier("n_bootstrap"))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        unknown = sorted(set(self.ranked) - set(self.means))
+        unknown = sorted(set(self.ranked) - set(self.per_reference_methods))
         if unknown:
-            raise ValueError(f"ranked names {unknown[0]}, which is not among the means")
+            raise ValueError(f"ranked names {unknown[0]}, which is not among per_reference_methods")
         names = [combination.name for combination in self.combinations]
         if len(set(names)) < len(names):
             raise ValueError("two combinations have one name")

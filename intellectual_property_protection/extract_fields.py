@@ -16,7 +16,7 @@ from intellectual_property_protection.comparing.comparison_file import (
     read_comparison,
     write_comparison,
 )
-from intellectual_property_protection.comparing.victim_comparison import Bench
+from intellectual_property_protection.comparing.victim_comparison import VictimComparison
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.train import checkpoint_path
 from intellectual_property_protection.zoo import Member, roster
@@ -66,15 +66,19 @@ def extract_fields(run: Run[IPPConfig]) -> None:
 
 def _compare(run: Run[IPPConfig], victim: Member, member: Member) -> None:
     """Extracts the member's field at the shown references and compares it at all candidates."""
-    bench, references = _bench(run, victim), run.config.references
-    shown = first_of(bench.candidates, references.sources[0], references.count)
+    comparison, references = _comparison(run, victim), run.config.references
+    shown = first_of(comparison.candidates, references.sources[0], references.count)
     _extract(run, member, shown, field_path(run, member).parent)
     if member != victim:
         path = comparison_path(run, member)
         found = read_comparison(path)
         before = dict(found.made_from)
-        same_labels = member.label_set == victim.label_set
-        bench.compare(_model(run, member), found, same_labels=same_labels)
+        comparison.compare_with_victim(
+            _model(run, member),
+            found,
+            same_classes=member.label_set == victim.label_set,
+            same_architecture=member.architecture == victim.architecture,
+        )
         if found.made_from != before:
             write_comparison(path, found)
 
@@ -117,9 +121,9 @@ def _extract(run: Run[IPPConfig], member: Member, references: References, folder
 
 
 @lru_cache(maxsize=1)
-def _bench(run: Run[IPPConfig], victim: Member) -> Bench:
-    """Made once a process, however many models it compares."""
-    return Bench(
+def _comparison(run: Run[IPPConfig], victim: Member) -> VictimComparison:
+    """Made once per process, however many models it compares."""
+    return VictimComparison(
         run.config,
         read_references(candidates_path(run)),
         _baseline(run),
@@ -130,7 +134,7 @@ def _bench(run: Run[IPPConfig], victim: Member) -> Bench:
 
 @lru_cache(maxsize=1)
 def _baseline(run: Run[IPPConfig]) -> float | Tensor:
-    """Read once a process, however many fields it extracts."""
+    """Read once per process, however many fields it extracts."""
     baseline = run.config.field.baseline
     return load_data(**run.config.data.model_dump()).mean if baseline == "mean" else baseline
 
@@ -144,6 +148,14 @@ def _model(run: Run[IPPConfig], member: Member) -> Preprocessed:
 def _victims_field(run: Run[IPPConfig], victim: Member) -> Path:
     """Where the victim's field at all candidates is."""
     return run.folder / "fields" / "candidates" / f"{victim.name}.h5"
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    victim, *others = roster(run.config)
+    fields = [field_path(run, member) for member in (victim, *others)]
+    compared = [comparison_path(run, member) for member in others]
+    return [candidates_path(run), _victims_field(run, victim), *fields, *compared]
 
 
 if __name__ == "__main__":

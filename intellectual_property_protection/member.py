@@ -2,14 +2,8 @@
 
 from dataclasses import dataclass
 
-from intellectual_property_protection.recipe import (
-    ADVERSARIAL,
-    FRESH,
-    Data,
-    Recipe,
-    Role,
-    Training,
-)
+from intellectual_property_protection.recipe import Data, Recipe, Role, Training
+from intellectual_property_protection.recipes import RECIPES
 
 
 @dataclass(frozen=True)
@@ -19,7 +13,7 @@ class Member:
     Attributes:
         name: unique; the name of its files.
         role: what it is used for.
-        recipe: how it is made.
+        recipe: name of how it is made, see `intellectual_property_protection.recipes`.
         architecture: name in `modelgif.experiment.networks`, or an address.
         ratio: share of the weights or channels that pruning removes.
         parent: name of the model that the recipe is applied to; None for a model from scratch.
@@ -31,7 +25,7 @@ class Member:
 
     name: str
     role: Role
-    recipe: Recipe
+    recipe: str
     architecture: str
     ratio: float | None = None
     parent: str | None = None
@@ -40,21 +34,27 @@ class Member:
     replicate: int = 0
 
     @property
+    def made_by(self) -> Recipe:
+        """What `recipe` stands for."""
+        return RECIPES[self.recipe]
+
+    @property
     def is_derived(self) -> bool:
         """Whether it was truly made from the victim."""
-        return self.role in ("suspect", "surrogate") and self.recipe not in FRESH
+        return self.role in ("suspect", "surrogate") and self.made_by.has_parent
 
     @property
     def attack(self) -> str:
         """What was done to the victim, for tables: the recipe, or ``none``."""
         if not self.is_derived:
             return "none"
-        return f"{self.recipe}_{self.label_set}" if self.recipe == "transfer" else self.recipe
+        # A published zoo has transfers to several label sets.
+        return f"{self.recipe}_{self.label_set}" if self.made_by.is_published_only else self.recipe
 
     @property
     def training(self) -> Training:
         """The kind of training, in which its negatives should be like it."""
-        return "adversarial" if self.recipe in ADVERSARIAL else "standard"
+        return self.made_by.training
 
     @property
     def short_architecture(self) -> str:

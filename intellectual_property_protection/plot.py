@@ -1,6 +1,7 @@
 """Stage 4: draws the figures, and puts them and the tables on one page."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.score_name import main_score
-from intellectual_property_protection.scoring.roles import Cast
-from intellectual_property_protection.tables.tables import all_tables, curve_table, measured
+from intellectual_property_protection.scoring.roles import Roles
+from intellectual_property_protection.tables.tables import all_tables, by_subject, curve_table
 from intellectual_property_protection.zoo import roster
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
@@ -26,16 +27,6 @@ from modelgif.reporting.figure import (
 )
 from modelgif.reporting.report import Section
 
-# What attacks have in common, so that figures need few colours.
-_FAMILIES = {
-    "finetune": "fine-tuned",
-    "prune": "pruned",
-    "fine_prune": "pruned",
-    "extract": "extracted",
-    "transfer": "transferred",
-}
-
-
 # What the page shows beside each figure: its heading, and the caption.
 _SHOWN = {
     "distances": ("By attack and architecture", "Distance of gradient fields to the victim"),
@@ -44,7 +35,7 @@ _SHOWN = {
         "Models that join further right are more alike",
     ),
     "heat_map": ("All distances", "Distance of gradient fields, every pair"),
-    "roc": ("Derived models told from honest ones", "ROC of the distance, pooled architectures"),
+    "roc": ("Derived and honest models apart", "ROC of the distance, pooled architectures"),
     "curve": ("How many references it takes", "AUC within architectures, by number of references"),
 }
 
@@ -99,7 +90,7 @@ def _figures(run: Run[IPPConfig], records: pd.DataFrame) -> dict[str, Figure]:
     names, groups = [m.name for m in members], [_group(m) for m in members]
     matrix = pd.read_csv(run.folder / "distances.csv", index_col="model").loc[names, names]
     main = main_score(config.references, config.evaluation)
-    distance = measured(records, "distance_to_victim", str(main))
+    distance = by_subject(records, "distance_to_victim", str(main))
     by_kind: dict[str, list[float]] = {}
     for member in sorted(members[1:], key=lambda m: (m.short_architecture, m.is_derived)):
         kind = f"{_label(member)}, {member.short_architecture}"
@@ -121,22 +112,22 @@ def _figures(run: Run[IPPConfig], records: pd.DataFrame) -> dict[str, Figure]:
 def _sides(
     members: Sequence[Member], distance: Mapping[str, float]
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Distances of each attack's models, and of the honest ones that they are told from."""
-    cast = Cast(members[0], tuple(members[1:]), np.full(len(members) - 1, -1))
+    """Distances of each attack's models, and of the honest ones that they are separated from."""
+    roles = Roles(members[0], tuple(members[1:]), np.full(len(members) - 1, -1))
     sides = {}
-    for attack, models in cast.attacks.items():
-        alike = np.flatnonzero(cast.alike(models, cast.honest, "pooled").any(0))
-        far = [cast.honest[row] for row in alike]
+    for attack, models in roles.attacks.items():
+        alike = np.flatnonzero(roles.alike(models, roles.honest, "pooled").any(0))
+        far = [roles.honest[row] for row in alike]
         if far:
             sides[attack] = (
-                [distance[cast.names[i]] for i in models],
-                [distance[cast.names[i]] for i in far],
+                [distance[roles.names[i]] for i in models],
+                [distance[roles.names[i]] for i in far],
             )
     return sides
 
 
 def curve_figure(lines: Mapping[tuple[str, str], pd.Series]) -> Figure:
-    """Returns one panel an attack: a curve a choice of references, over their number.
+    """Returns one panel per attack, with a curve per choice of references over their number.
 
     Args:
         lines: AUC by number of references, by attack and choice; numbers are the index, as text.
@@ -190,7 +181,7 @@ def _group(member: Member) -> str:
         return member.role
     if not member.is_derived:
         return _label(member)
-    return next(f for stem, f in _FAMILIES.items() if member.attack.startswith(stem))
+    return member.made_by.family
 
 
 def _label(member: Member) -> str:
@@ -204,6 +195,11 @@ def _label(member: Member) -> str:
     if member.label_set != "source":
         return f"independent, {member.label_set} labels"
     return "independent" if member.training == "standard" else "independent, adversarial"
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from intellectual_property_protection.evaluation_config import (
 )
 from modelgif.loading.address import did_you_mean
 
+LABELS = "labels"
+
 
 class ScoreName(NamedTuple):
     """What a score is computed with.
 
     Attributes:
-        method: a mean or a whole of `intellectual_property_protection.evaluation_config`.
+        method: see `intellectual_property_protection.methods`.
         source: of its references.
         ranking: how they are chosen; None for the first of the pool.
         protocol: `paper` when the independents that chose them are also those it is tested on.
@@ -45,14 +47,19 @@ def score_names(references: ReferencesConfig, evaluation: EvaluationConfig) -> l
 
 def main_score(references: ReferencesConfig, evaluation: EvaluationConfig) -> ScoreName:
     """Returns the plain score: the first method at the first source."""
-    return ScoreName(evaluation.means[0], references.sources[0])
+    return ScoreName(evaluation.per_reference_methods[0], references.sources[0])
 
 
-def judging_scores(references: ReferencesConfig, evaluation: EvaluationConfig) -> list[str]:
-    """Returns the scores that suspects are judged by: the plain one, labels, and the verdict's."""
+def label_score(references: ReferencesConfig) -> ScoreName:
+    """Returns the score that the plain one is shown beside: label disagreement at its source."""
+    return ScoreName(LABELS, references.sources[0])
+
+
+def verdict_scores(references: ReferencesConfig, evaluation: EvaluationConfig) -> list[str]:
+    """Returns the scores whose verdicts are reported: the plain one, labels, and the verdict's."""
     found = [str(main_score(references, evaluation))]
-    if "labels" in evaluation.means:
-        found.append(str(ScoreName("labels", references.sources[0])))
+    if LABELS in evaluation.per_reference_methods:
+        found.append(str(label_score(references)))
     return list(dict.fromkeys([*found, evaluation.verdict]))
 
 
@@ -62,8 +69,8 @@ def check_scores(
     """Checks that every score can be computed, and that combinations and the verdict name some.
 
     Raises:
-        ValueError: naming the first that is none, and the nearest that is; or for rankings by
-            surrogates of a zoo without them.
+        ValueError: naming the first that is not a score, and the nearest that is; or for rankings
+            by surrogates of a zoo without them.
     """
     if not has_surrogates and set(evaluation.rankings) - {"independents"}:
         raise ValueError(
@@ -74,27 +81,29 @@ def check_scores(
     asked = [part for combination in evaluation.combinations for part in combination.scores]
     for name in asked:
         if name not in known:
-            raise ValueError(f"evaluation.combinations: {name} is no score." + _near(name, known))
+            raise ValueError(
+                f"evaluation.combinations: {name} is not a score." + _near(name, known)
+            )
     verdicts = [*(combination.name for combination in evaluation.combinations), *known]
     if evaluation.verdict not in verdicts:
         raise ValueError(
-            f"evaluation.verdict: {evaluation.verdict} is no score."
+            f"evaluation.verdict: {evaluation.verdict} is not a score."
             + _near(evaluation.verdict, verdicts)
         )
 
 
 def _named(references: ReferencesConfig, evaluation: EvaluationConfig) -> Iterator[ScoreName]:
-    for method in evaluation.means:
+    for method in evaluation.per_reference_methods:
         for source in references.sources:
             yield ScoreName(method, source)
             if method in evaluation.ranked:
                 for ranking in evaluation.rankings:
                     for protocol in evaluation.protocols:
-                        # Surrogates are no test case: to choose by them leaks nothing.
+                        # Surrogates are not test cases: to choose by them leaks nothing.
                         if ranking != "surrogates" or protocol == "split":
                             yield ScoreName(method, source, ranking, protocol)
-    for method in evaluation.wholes:
-        for source in evaluation.whole_sources:
+    for method in evaluation.set_methods:
+        for source in evaluation.set_sources:
             if source in references.sources:
                 yield ScoreName(method, source)
 

@@ -1,4 +1,4 @@
-"""Stage 1: makes the zoo, one checkpoint a model; finished models are skipped."""
+"""Stage 1: makes the zoo, one checkpoint per model; finished models are skipped."""
 
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.models.build import Workshop
+from intellectual_property_protection.models.build import ModelBuilder
 from intellectual_property_protection.models.data_splits import halves, transfer_data
 from intellectual_property_protection.models.published_files import check_published
 from intellectual_property_protection.models.published_zoo import PublishedZoo
@@ -54,13 +54,13 @@ def train(run: Run[IPPConfig]) -> None:
 
 def _make(run: Run[IPPConfig], victim: Member, member: Member) -> None:
     """Makes one member and writes its checkpoint."""
-    workshop = _workshop(run)
+    builder = _builder(run)
 
     @cache
     def made(name: str) -> nn.Module:
-        return load_model(f"file:{_path(run, name)}", device=workshop.device)
+        return load_model(f"file:{_path(run, name)}", device=builder.device)
 
-    model = workshop.make(member, None if member.parent is None else made(member.parent))
+    model = builder.build(member, None if member.parent is None else made(member.parent))
     card = {
         "role": member.role,
         "recipe": member.recipe,
@@ -72,9 +72,9 @@ def _make(run: Run[IPPConfig], victim: Member, member: Member) -> None:
         "replicate": member.replicate,
         "accuracy": None,
         "agreement_with_victim": None,
-        "robust_accuracy": workshop.robust_accuracy(model, member),
+        "robust_accuracy": builder.robust_accuracy(model, member),
     }
-    data = workshop.data_of(member)
+    data = builder.data_of(member)
     if data is not None:
         classes = predict(model, data.test_images).argmax(1)
         card["accuracy"] = _share(classes == data.test_labels)
@@ -82,7 +82,7 @@ def _make(run: Run[IPPConfig], victim: Member, member: Member) -> None:
             victims = model if member == victim else made(victim.name)
             agrees = classes == predict(victims, data.test_images).argmax(1)
             card["agreement_with_victim"] = _share(agrees)
-    write_checkpoint(checkpoint_path(run, member), model, card | workshop.card(member))
+    write_checkpoint(checkpoint_path(run, member), model, card | builder.card(member))
 
 
 def _path(run: Run[IPPConfig], name: str) -> Path:
@@ -90,8 +90,8 @@ def _path(run: Run[IPPConfig], name: str) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _workshop(run: Run[IPPConfig]) -> Workshop | PublishedZoo:
-    """Read once a process, however many models it makes."""
+def _builder(run: Run[IPPConfig]) -> ModelBuilder | PublishedZoo:
+    """Read once per process, however many models it makes."""
     config = run.config
     data, device = load_data(**config.data.model_dump()), resolve_device(config.device)
     if config.published is not None:
@@ -100,7 +100,7 @@ def _workshop(run: Run[IPPConfig]) -> Workshop | PublishedZoo:
         raise ValueError("a zoo needs recipes, unless it is a published one.")
     parts = halves(config, data)
     other = transfer_data(config, parts["other"])
-    return Workshop(config.recipes, config.seed, data, parts, other, device)
+    return ModelBuilder(config.recipes, config.seed, data, parts, other, device)
 
 
 def _write_roster(run: Run[IPPConfig], members: list[Member]) -> None:
@@ -112,6 +112,12 @@ def _write_roster(run: Run[IPPConfig], members: list[Member]) -> None:
 
 def _share(hits: Tensor) -> float:
     return hits.double().mean().item()
+
+
+def files(run: Run[IPPConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    checkpoints = [checkpoint_path(run, member) for member in roster(run.config)]
+    return [*checkpoints, run.folder / "zoo" / "roster.csv"]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from dataclasses import replace
 from intellectual_property_protection.config import GroupConfig, IPPConfig, is_parent
 from intellectual_property_protection.member import Member
 from intellectual_property_protection.models.published_files import published_files
-from intellectual_property_protection.recipe import EXTRACTING
 from modelgif.experiment.seeding import derive_seed
 
 
@@ -39,7 +38,7 @@ def roster(config: IPPConfig) -> list[Member]:
         if group.made_from == "victim":
             parent = victim.name
         elif group.made_from == "independent":
-            own = member.recipe not in EXTRACTING
+            own = group.made_by.keeps_architecture
             known = parents[member.architecture if own else victim.architecture]
             kind = f"{_stem(group)}-{member.short_architecture}"
             turn = turns.setdefault(kind, derive_seed(0, kind))

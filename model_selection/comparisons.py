@@ -12,7 +12,7 @@ from model_selection.static_ranking import (
     static_ranking,
 )
 from model_selection.taus import taus
-from model_selection.view import TITLES, measured, methods, range_text, task_columns, title
+from model_selection.view import TITLES, cells, methods, range_text, task_columns, title
 
 
 def gain_table(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -21,14 +21,14 @@ def gain_table(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     The sign test asks whether τ is as often worse as it is better.
 
     Args:
-        runs: ``records.csv`` of one configuration, a frame a seed.
+        runs: ``records.csv`` of one configuration, one frame per seed.
     """
     rows = []
     published = published_taus("ped")
     for base in (name for name in TITLES if any(name + PED in methods(run) for run in runs)):
         pairs = [_pairs(run, base) for run in runs]
         for run, (before, after) in zip(runs, pairs, strict=True):
-            low, high = measured(run, "gain_low"), measured(run, "gain_high")
+            low, high = cells(run, "gain_low"), cells(run, "gain_high")
             row = _gain_row(base, f"seed {run['seed'].iloc[0]}", before, after)
             row["95 % interval, models"] = range_text(low, high, (base + PED, MEAN))
             rows.append(row)
@@ -49,7 +49,7 @@ def paper_table(records: pd.DataFrame) -> pd.DataFrame:
     Args:
         records: ``records.csv``.
     """
-    ours = {title(n): v for (n, task), v in measured(records, TAU).items() if task == MEAN}
+    ours = {title(n): v for (n, task), v in cells(records, TAU).items() if task == MEAN}
     papers: tuple[tuple[str, Paper], ...] = (
         ("PED, 12 self-supervised models", "ped"),
         ("SFDA, 11 supervised models", "sfda"),
@@ -97,6 +97,6 @@ def _gain_row(
 
 def _pairs(run: pd.DataFrame, base: str) -> tuple[list[float], list[float]]:
     """τ before and after descent, of the tasks that have both."""
-    tau = measured(run, TAU)
+    tau = cells(run, TAU)
     tasks = [t for t in task_columns(run) if (base, t) in tau and (base + PED, t) in tau]
     return [tau[base, task] for task in tasks], [tau[base + PED, task] for task in tasks]

@@ -50,7 +50,7 @@ class PublishedConfig(Config):
         architecture: address of the untrained network, such as ``timm:resnet50?num_classes=0``.
         n_classes: source classes that the network's last layer tells apart; None for a backbone.
         mean: by which pixels are normalised, per channel.
-        std: likewise.
+        std: by which they are divided, per channel.
         size: pixels per side to resize to; None for none.
         origin: where to get the files.
     """
@@ -76,7 +76,7 @@ class TaskConfig(Config):
         groups: each class as the labels that it joins; labels in no group are left out. Empty for
             the data set's own classes.
         n_train: training images, with equal shares of the classes; None for all.
-        n_test: test images, likewise.
+        n_test: test images, with equal shares of the classes; None for all.
         noise: share of the training images that get another class's label.
         per_class: whether the accuracy is the mean of the classes' accuracies.
     """
@@ -109,8 +109,8 @@ class FinetuneConfig(Config):
         n_steps: steps of the optimiser, as whole epochs, at least one.
         batch_size: images a step.
         optimizer: as `modelgif.experiment.training.TrainingConfig`.
-        schedule: likewise.
-        augmentation: likewise.
+        schedule: as `modelgif.experiment.training.TrainingConfig`.
+        augmentation: as `modelgif.experiment.training.TrainingConfig`.
         validation_share: of the training images, set apart within each class to choose by.
         n_refits: trainings with the chosen setting on all training images, with other random
             numbers; the accuracy is their mean.
@@ -150,14 +150,14 @@ class ModelSelectionConfig(Config):
     Attributes:
         seed: all random draws depend on it.
         device: where.
-        workers: processes at once; None takes one a core, or one alone for a CUDA device.
+        workers: processes at once; None takes one per core, or one alone for a CUDA device.
         source: what models are pretrained on.
         zoo: models to pretrain.
         published: models that others have pretrained.
         tasks: downstream tasks.
-        finetune: how the accuracies are found that scores are to foretell.
+        finetune: how the accuracies are measured that the scores are to predict.
         scores: which scores are computed, and on what.
-        evaluation: how orders of models are judged.
+        evaluation: how rankings of models are evaluated.
     """
 
     seed: int = 0

@@ -24,7 +24,7 @@ def balanced_rows(
         )
     classes = labels.unique()
     if count is not None and count < len(classes):
-        raise ValueError(f"{what} must be at least {len(classes)}, one a class, got {count}.")
+        raise ValueError(f"{what} must be at least {len(classes)}, one per class, got {count}.")
     if count is None:
         return torch.arange(len(labels))
     order = torch.randperm(len(labels), generator=generator)

@@ -1,5 +1,7 @@
 """Stage 5: how well each score orders the models on each task, and how surely."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from model_selection.comparisons import gain_table, paper_table
@@ -21,9 +23,8 @@ from model_selection.tables import (
 )
 from model_selection.tasks import task_names
 from model_selection.zoo import roster
-from modelgif.experiment.measurement import to_records
 from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.experiment.seeding import derive_seed
 from modelgif.reporting.table import to_markdown, write_workbook
@@ -88,7 +89,7 @@ def read_accuracy(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
 
 
 def kinds(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
-    """Returns architecture and pretraining, a row a model."""
+    """Returns architecture and pretraining, one row per model."""
     members = roster(run.config)
     return pd.DataFrame(
         {
@@ -97,6 +98,11 @@ def kinds(run: Run[ModelSelectionConfig]) -> pd.DataFrame:
         },
         index=pd.Index([member.name for member in members]),
     )
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

@@ -99,5 +99,12 @@ def _is_done(run: Run[ModelSelectionConfig], work: Work) -> bool:
         return False
 
 
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    sets = [GENERAL, *task_names(run.config)]
+    members = roster(run.config)
+    return [features_path(run, Work(images, member.name)) for images in sets for member in members]
+
+
 if __name__ == "__main__":
     run_stage(extract_features, ModelSelectionConfig, testbed="model_selection")

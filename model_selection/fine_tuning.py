@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from modelgif.experiment.backbone import feature_count
 from modelgif.experiment.training import TrainingConfig, predict, train
 
-# The new layer starts so small that the first steps do not spoil the backbone.
+# The new layer starts so small that the first steps do not damage the backbone.
 _HEAD_SPREAD = 0.01
 
 
@@ -21,7 +21,7 @@ class Trial(NamedTuple):
 
     Attributes:
         learning_rate: of the whole model.
-        weight_decay: likewise.
+        weight_decay: of the optimiser.
         validation_accuracy: of images that were not trained on; None when training diverged.
         validation_loss: mean cross-entropy of the same images, which decides between equals.
     """

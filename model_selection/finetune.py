@@ -150,5 +150,12 @@ def _rows(run: Run[ModelSelectionConfig], work: Work) -> list[dict[str, Any]]:
     return rows
 
 
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    members, tasks = roster(run.config), task_names(run.config)
+    paths = [tuning_path(run, Work(task, member.name)) for task in tasks for member in members]
+    return [*paths, run.folder / "finetune" / "accuracy.csv"]
+
+
 if __name__ == "__main__":
     run_stage(finetune, ModelSelectionConfig, testbed="model_selection")

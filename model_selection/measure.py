@@ -10,14 +10,14 @@ import scipy.stats
 
 from model_selection.scoring_config import EvaluationConfig
 from model_selection.taus import (
-    interval,
     mean_of_tasks,
     of_known,
     resampled_taus,
     shuffled_taus,
     taus,
 )
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.percentile_interval import percentile_interval
+from modelgif.experiment.record import Measurement
 from modelgif.ranking import pearson, top_1_regret, top_k_recall
 
 STATIC, CHANCE = "static_ranking", "chance"
@@ -75,8 +75,8 @@ def score_measurements(
     orders.
 
     Args:
-        scores: by name, a row a model and a column a task as `accuracy`, NaN where missing; the
-            static ranking among them.
+        scores: by name, one row per model and one column per task as `accuracy`, NaN where
+            missing; the static ranking among them.
         accuracy: after fine-tuning.
         config: numbers of draws, level, k.
         seed: of the draws.
@@ -99,9 +99,10 @@ def score_measurements(
         own += _choices(table, truth, tasks, counts, config.top_k)
         if np.isfinite(measured[name]).any():
             own.append(_p_value(measured[name], shuffled_taus(table, truth, orders)))
-        for quantity, rival in (("over_static", STATIC), ("gain", name.removesuffix(PED))):
-            if rival != name and rival in tables:
-                apart, spread = measured[name] - measured[rival], drawn[name] - drawn[rival]
+        for quantity, baseline in (("over_static", STATIC), ("gain", name.removesuffix(PED))):
+            if baseline != name and baseline in tables:
+                apart = measured[name] - measured[baseline]
+                spread = drawn[name] - drawn[baseline]
                 own += _with_interval(quantity, apart, spread, tasks, counts, config.level)
         if name.endswith(PED):
             test = sign_test(measured[name] - measured[name.removesuffix(PED)])
@@ -141,10 +142,11 @@ def _with_interval(
     rows = [(tasks[i], values[i], draws[:, i], counts[i]) for i in known]
     if exist.any():
         rows.append((MEAN, values[exist].mean(), mean_of_tasks(draws, values), int(exist.sum())))
-    found = []
+    found, tails = [], ((1 - level) / 2, (1 + level) / 2)
     for subject, value, resampled, n in rows:
         found.append(Measurement(subject, quantity, float(value), n))
-        ends = interval(resampled, level)
+        # None where most draws of models leave no order.
+        ends = percentile_interval(resampled, tails=tails, min_known=len(resampled) // 2 + 1)
         if ends is not None:
             found.append(Measurement(subject, f"{quantity}_low", ends[0], n))
             found.append(Measurement(subject, f"{quantity}_high", ends[1], n))

@@ -1,5 +1,7 @@
 """Stage 6: draws how well each score orders the models, and puts all on one page."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -11,7 +13,7 @@ from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
 from model_selection.sheets import by_score
 from model_selection.static_ranking import static_ranking
 from model_selection.tables import accuracy_table, choice_table, note_table, tau_table
-from model_selection.view import measured, ordered, task_columns, title
+from model_selection.view import cells, ordered, task_columns, title
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.run_report import write_run_report
@@ -28,7 +30,7 @@ def plot(run: Run[ModelSelectionConfig]) -> None:
     records = read_records(run.folder / "records.csv")
     accuracy, sheet = read_accuracy(run), pd.read_csv(run.folder / "scores.csv")
     scores = by_score(sheet, accuracy) | {STATIC: static_ranking(accuracy)}
-    tau = measured(records, TAU)
+    tau = cells(records, TAU)
     best = [name for name in ordered(records) if name != STATIC and (name, MEAN) in tau]
     shown = {name: scores[name] for name in (*best[:_N_BEST], STATIC)}
     figures = {
@@ -69,18 +71,18 @@ def plot(run: Run[ModelSelectionConfig]) -> None:
 
 
 def orders(records: pd.DataFrame) -> Figure:
-    """Returns one row a score, best first: τ of every task, and the mean with its interval.
+    """Returns one row per score, best first: τ of every task, and the mean with its interval.
 
     The band holds 95 % of the means that random orders give.
 
     Args:
         records: ``records.csv``.
     """
-    tau, low, high = (measured(records, f"{TAU}{end}") for end in ("", "_low", "_high"))
+    tau, low, high = (cells(records, f"{TAU}{end}") for end in ("", "_low", "_high"))
     names = ordered(records)
     figure = Figure(figsize=(6.8, 0.3 * len(names) + 1.2), layout="constrained")
     axes = figure.add_subplot(xlabel="weighted Kendall's τ of score and accuracy")
-    chance = 1.96 * measured(records, "null_spread")[CHANCE, MEAN]
+    chance = 1.96 * cells(records, "null_spread")[CHANCE, MEAN]
     axes.axvspan(-chance, chance, color="#EEEEEE", lw=0)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for row, name in enumerate(names):
@@ -99,22 +101,22 @@ def orders(records: pd.DataFrame) -> Figure:
 
 
 def tau_map(records: pd.DataFrame) -> Figure:
-    """Returns τ as a table of colours, a row a score and a column a task; grey where there is none.
+    """Returns τ as a table of colours, one row per score and one column per task; grey is none.
 
     Args:
         records: ``records.csv``.
     """
-    tau, names = measured(records, TAU), ordered(records)
+    tau, names = cells(records, TAU), ordered(records)
     columns = [*task_columns(records), MEAN]
-    cells = np.array([[tau.get((name, column), np.nan) for column in columns] for name in names])
+    grid = np.array([[tau.get((name, column), np.nan) for column in columns] for name in names])
     figure = Figure(
         figsize=(0.95 * len(columns) + 2.6, 0.3 * len(names) + 1.4), layout="constrained"
     )
     axes = figure.add_subplot()
     scale = colormaps["RdBu"].with_extremes(bad="#D9D9D9")
-    image = axes.imshow(cells, scale, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    image = axes.imshow(grid, scale, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="weighted Kendall's τ", shrink=0.8)
-    for (row, column), value in np.ndenumerate(cells):
+    for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
@@ -130,8 +132,8 @@ def against_accuracy(scores: dict[str, pd.DataFrame], accuracy: pd.DataFrame) ->
     """Returns one panel a score and task: a dot a model, its score across and its accuracy up.
 
     Args:
-        scores: by name, a row a model and a column a task.
-        accuracy: after fine-tuning, likewise.
+        scores: by name, one row per model and one column per task.
+        accuracy: after fine-tuning, one row per model and one column per task.
     """
     n_rows, n_columns = len(scores), accuracy.shape[1]
     figure = Figure(figsize=(2.1 * n_columns + 0.6, 2.0 * n_rows + 0.6), layout="constrained")
@@ -158,6 +160,11 @@ def against_accuracy(scores: dict[str, pd.DataFrame], accuracy: pd.DataFrame) ->
     place = {"loc": "outside lower center", "ncols": min(len(keys), 4), "frameon": False}
     figure.legend(handles=keys, fontsize=8, **place)
     return figure
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

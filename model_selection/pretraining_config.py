@@ -41,6 +41,12 @@ class _Group(Config):
 
 
 class _TrainedGroup(_Group):
+    """Models that are trained.
+
+    Attributes:
+        training: how.
+    """
+
     training: TrainingConfig
 
 
@@ -77,7 +83,13 @@ class JigsawConfig(_TrainedGroup):
 
 
 class SimCLRConfig(_TrainedGroup):
-    """Which view, among those of a batch, is of the same image."""
+    """Which view, among those of a batch, is of the same image.
+
+    Attributes:
+        views: how views of an image differ.
+        temperature: by which similarities are divided.
+        n_projection: outputs of the projection head.
+    """
 
     pretraining: Literal["simclr"]
     views: ViewsConfig = ViewsConfig()
@@ -86,7 +98,13 @@ class SimCLRConfig(_TrainedGroup):
 
 
 class BarlowTwinsConfig(_TrainedGroup):
-    """Features that agree between two views, and do not repeat each other."""
+    """Features that agree between two views, and do not repeat each other.
+
+    Attributes:
+        views: how views of an image differ.
+        redundancy: weight of the correlations between different features.
+        n_projection: outputs of the projection head.
+    """
 
     pretraining: Literal["barlow_twins"]
     views: ViewsConfig = ViewsConfig()
@@ -95,7 +113,13 @@ class BarlowTwinsConfig(_TrainedGroup):
 
 
 class BYOLConfig(_TrainedGroup):
-    """What a slow average of the network itself says of another view."""
+    """What a slow average of the network itself says of another view.
+
+    Attributes:
+        views: how views of an image differ.
+        momentum: share of the average that a step keeps.
+        n_projection: outputs of the projection head.
+    """
 
     pretraining: Literal["byol"]
     views: ViewsConfig = ViewsConfig()
@@ -112,6 +136,9 @@ class AutoencodingConfig(_TrainedGroup):
 class DenoisingConfig(_TrainedGroup):
     """The image, from the features of one with Gaussian noise.
 
+    Attributes:
+        noise: standard deviation, of pixels in [0, 1].
+
     Source: Vincent et al., Extracting and composing robust features with denoising autoencoders,
     ICML 2008.
     """
@@ -122,6 +149,9 @@ class DenoisingConfig(_TrainedGroup):
 
 class InpaintingConfig(_TrainedGroup):
     """What a grey square at a random place hides, whose side is a share of the image's.
+
+    Attributes:
+        hole: that share.
 
     Source: Pathak et al., Context encoders, CVPR 2016.
     """

@@ -3,7 +3,6 @@
 Run after the stages: ``python -m model_selection.publish model_selection/configs/small.yaml``.
 """
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -19,10 +18,10 @@ from model_selection.tables import (
     seed_table,
     tau_table,
 )
-from modelgif.experiment.conditions import conditions_line
+from modelgif.experiment.publishing import KEPT, ROSTER, fill_page, keep_results
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
-from modelgif.reporting.table import replace_section, to_markdown
+from modelgif.experiment.run import Run, conditions_line, run_stage
+from modelgif.reporting.table import to_markdown
 
 HERE = Path(__file__).parent
 # With what a reader who cannot see them is told.
@@ -31,10 +30,7 @@ PICTURES = {
     "tau_map": "Weighted Kendall's τ by score and task",
     "against_accuracy": "The best scores and the static ranking against fine-tuned accuracy",
 }
-KEPT = (
-    *("records.csv", "run.json", "config.yaml", "zoo/roster.csv"),
-    *("finetune/accuracy.csv", "scores.csv"),
-)
+FILES = (*KEPT, ROSTER, "finetune/accuracy.csv", "scores.csv")
 
 
 def publish(run: Run[ModelSelectionConfig]) -> None:
@@ -43,20 +39,12 @@ def publish(run: Run[ModelSelectionConfig]) -> None:
     Records are kept by seed. The tables of gains and of seeds hold all of them, every other table
     this run alone.
     """
-    seeds = HERE / "results" / run.name
-    results = seeds / f"seed{run.config.seed}"
-    results.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copyfile(run.folder / name, results / Path(name).name)
-    readme = HERE / "README.md"
-    for picture, text in PICTURES.items():
-        drawn = run.folder / "figures" / f"{picture}.png"
-        shutil.copyfile(drawn, HERE.parent / "assets" / f"selection_{picture}.png")
-        shown = f"![{text}](../assets/selection_{picture}.png)"
-        replace_section(readme, f"picture_{picture}", shown)
+    copies = {picture: f"selection_{picture}" for picture in PICTURES}
+    results = keep_results(run, HERE, FILES, copies, by_seed=True)
     records = read_records(results / "records.csv")
-    every = [read_records(folder / "records.csv") for folder in sorted(seeds.glob("seed*"))]
-    replace_section(readme, "conditions", conditions_line(run))
+    every = [
+        read_records(folder / "records.csv") for folder in sorted(results.parent.glob("seed*"))
+    ]
     tables = {
         "accuracy": accuracy_table(read_accuracy(run), kinds(run)),
         "orders": tau_table(records),
@@ -67,8 +55,12 @@ def publish(run: Run[ModelSelectionConfig]) -> None:
         "settings": grid_table(records),
         "notes": note_table(pd.read_csv(results / "scores.csv")),
     }
-    for name, table in tables.items():
-        replace_section(readme, name, to_markdown(table, digits=3))
+    sections = {name: to_markdown(table, digits=3) for name, table in tables.items()}
+    sections |= {
+        f"picture_{picture}": f"![{text}](../assets/{copies[picture]}.png)"
+        for picture, text in PICTURES.items()
+    }
+    fill_page(HERE / "README.md", sections | {"conditions": conditions_line(run)})
 
 
 if __name__ == "__main__":

@@ -6,20 +6,20 @@ from urllib.parse import quote
 from torch import nn
 
 from model_selection.config import ModelSelectionConfig, PublishedConfig
-from model_selection.zoo import Member
+from model_selection.zoo import PretrainedModel
 from modelgif.loading.load import load_model
 
 _ENDINGS = (".safetensors", ".pth")
 
 
 def read_published(
-    member: Member, group: PublishedConfig, device: str = "cpu"
+    member: PretrainedModel, group: PublishedConfig, device: str = "cpu"
 ) -> tuple[nn.Module, dict[str, object]]:
     """Returns the model of `member` behind its preprocessing, and its card.
 
     Raises:
         FileNotFoundError: when its file is missing.
-        modelgif.loading.state_dict.CheckpointError: for a file that is refused, or of another
+        modelgif.loading.errors.CheckpointError: for a file that is refused, or of another
             network.
     """
     path = published_file(member.name, group)

@@ -14,20 +14,21 @@ from model_selection.config import ModelSelectionConfig
 from model_selection.extract_features import GENERAL, features_path
 from model_selection.extract_features import Work as Extracted
 from model_selection.scorers import (
-    PARTS,
     TaskFeatures,
     grid_readings,
     half,
+    part_columns,
     readings,
     summed,
 )
 from model_selection.tasks import task_names
 from model_selection.train import n_workers
-from model_selection.zoo import Member, roster
+from model_selection.zoo import PretrainedModel, roster
 from modelgif.experiment.parallel import for_each
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import derive_seed, resolve_device, seeded_generator
 from modelgif.reporting.table import write_csv
+from modelgif.transferability import scores
 
 # Columns of ``scores/<model>/<task>.csv``; `half` is empty for a score of all samples, n_sigma and
 # dt for any but those of the grid.
@@ -76,7 +77,7 @@ def with_sums(rows: pd.DataFrame) -> pd.DataFrame:
     is_part = pd.Series(["." in name for name in names], index=rows.index)
     found, parts = [pd.DataFrame(rows[~is_part])], pd.DataFrame(rows[is_part])
     for score in dict.fromkeys(name.partition(".")[0] for name in names if "." in name):
-        columns = [f"{score}.{part}" for part in PARTS[score]]
+        columns = part_columns(scores()[score])
         own = pd.DataFrame(parts[parts["score"].isin(columns)])
         for _, group in own.groupby(["task", "half"], dropna=False, sort=False):
             values = group.pivot(index="model", columns="score", values="value")
@@ -89,7 +90,7 @@ def with_sums(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_labels(
-    run: Run[ModelSelectionConfig], members: Sequence[Member], tasks: Sequence[str]
+    run: Run[ModelSelectionConfig], members: Sequence[PretrainedModel], tasks: Sequence[str]
 ) -> None:
     """Refuses models that were not given the same images of a task in the same order.
 
@@ -177,6 +178,11 @@ def _weights(run: Run[ModelSelectionConfig], work: Work) -> str:
 
 def _path(run: Run[ModelSelectionConfig], work: Work) -> Path:
     return run.folder / "scores" / work.model / f"{work.task}.csv"
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / f"{name}.csv" for name in ("scores", "halves", "grid")]
 
 
 if __name__ == "__main__":

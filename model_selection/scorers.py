@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -12,17 +12,14 @@ import torch
 from torch import Tensor
 
 from model_selection.scoring_config import GridConfig, PedConfig, ScoreName
-from modelgif import transferability
-from modelgif.transferability import logme, ped_features, ped_grid, scaled_sum
-
-# Scores that are sums over the compared models, of parts with these signs.
-PARTS: Mapping[str, Mapping[str, int]] = {
-    "ncti": {"geometry": 1, "separability": 1, "variability": -1},
-    "etran": {"energy": 1, "classification": 1},
-}
-# Scores of the source model's class probabilities.
-OF_PROBABILITIES = ("leep", "nce")
-_SEEDED = ("nleep", "parc", "linear_probe")
+from modelgif.transferability import (
+    Score,
+    logme,
+    ped_features,
+    ped_grid,
+    scaled_sum,
+    scores,
+)
 
 T = TypeVar("T")
 
@@ -90,16 +87,16 @@ def readings(
         nleep_max_components: at most so many components of NLEEP's mixture.
         seed: of scores that draw at random.
     """
-    options: dict[str, dict[str, int]] = {name: {"seed": seed % 2**32} for name in _SEEDED}
+    known = scores()
+    options = {n: {"seed": seed % 2**32} if s.is_seeded else {} for n, s in known.items()}
     n_components = 5 * len(task.labels.unique())
     options["nleep"]["n_components"] = min(n_components, nleep_max_components or n_components)
     for name in names:
-        if name in PARTS:
-            parts = getattr(transferability, f"{name}_parts")
-            columns = [f"{name}.{part}" for part in PARTS[name]]
-            yield from _read(columns, partial(parts, task.features, task.labels))
+        if (parts := known[name].parts) is not None:
+            compute = partial(parts.compute, task.features, task.labels)
+            yield from _read(part_columns(known[name]), compute)
         else:
-            compute = partial(_score, name, task, **options.get(name, {}))
+            compute = partial(_score, known[name], task, **options[name])
             yield from _read([name], compute)
     bases = [name for name in ped.bases if name in names]
     if not bases:
@@ -110,7 +107,8 @@ def readings(
         if found is None:
             yield Reading(f"{name}+ped", math.nan, seconds, note)
             continue
-        compute = partial(_score, name, task._replace(features=found[0]), **options.get(name, {}))
+        moved = task._replace(features=found[0])
+        compute = partial(_score, known[name], moved, **options[name])
         for own in _read([f"{name}+ped"], compute):
             both = "; ".join(filter(None, (note, own.note)))
             yield own._replace(seconds=seconds + own.seconds, note=both)
@@ -140,32 +138,43 @@ def half(labels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat(chosen).sort().values
 
 
+def part_columns(score: Score) -> list[str]:
+    """Returns the names of a score's parts, such as ``ncti.geometry``; none without parts."""
+    return [] if score.parts is None else [f"{score.name}.{part}" for part in score.parts.signs]
+
+
 def summed(name: str, parts: np.ndarray) -> np.ndarray:
     """Returns a score that is a sum over the compared models, ``[M]``.
 
     Args:
-        name: of the score, in `PARTS`.
-        parts: in the order of `PARTS`, ``[M, K]``; a model with a NaN is not compared and stays
-            NaN.
+        name: of the score, such as ``ncti``.
+        parts: in the order of the score's signs, ``[M, K]``; a model with a NaN is not compared
+            and stays NaN.
+
+    Raises:
+        ValueError: for a score without parts.
     """
+    declared = scores()[name].parts
+    if declared is None:
+        raise ValueError(f"{name} is a score of one model, not a sum over models.")
     known = np.isfinite(parts).all(1)
     result = np.full(len(parts), math.nan)
     if known.any():
-        result[known] = scaled_sum(parts[known].tolist(), signs=list(PARTS[name].values()))
+        result[known] = scaled_sum(parts[known].tolist(), signs=list(declared.signs.values()))
     return result
 
 
-def _score(name: str, task: TaskFeatures, **options: int) -> tuple[float]:
+def _score(score: Score, task: TaskFeatures, **options: int) -> tuple[float]:
     inputs = task.features
-    if name in OF_PROBABILITIES:
+    if score.needs == "probabilities":
         if task.probabilities is None:
             raise ValueError("the model has no classes of its own")
         inputs = task.probabilities
-    return (getattr(transferability, name)(inputs, task.labels, **options),)
+    return (score.compute(inputs, task.labels, **options),)
 
 
 def _read(names: Sequence[str], compute: Callable[[], Sequence[float]]) -> Iterator[Reading]:
-    """Gives the values that `compute` returns, one a name."""
+    """Gives the values that `compute` returns, one per name."""
     found, seconds, note = _tried(compute)
     values = [math.nan] * len(names) if found is None else list(found)
     for name, value in zip(names, values, strict=True):

@@ -1,41 +1,19 @@
-"""Which scores are computed, on which features, and how they are judged."""
+"""Which scores are computed, on which features, and how they are evaluated."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from modelgif.experiment.config import Config
+from modelgif.transferability import scores
 
-# Of features: every score of `modelgif.transferability`, in the order of the tables.
-ScoreName = Literal[
-    "logme",
-    "sfda",
-    "nleep",
-    "gbc",
-    "parc",
-    "h_score",
-    "regularised_h_score",
-    "transrate",
-    "ncti",
-    "etran",
-    "knn",
-    "linear_probe",
-    "leep",
-    "nce",
-]
-# NCTI and ETran are sums over the compared models; LEEP and NCE see no features.
-BaseName = Literal[
-    "logme",
-    "sfda",
-    "nleep",
-    "gbc",
-    "parc",
-    "h_score",
-    "regularised_h_score",
-    "transrate",
-    "knn",
-    "linear_probe",
-]
+if TYPE_CHECKING:
+    ScoreName = BaseName = str
+else:
+    # Every registered score; and those that energy descent can precede: it moves features, which
+    # LEEP and NCE do not see, and a sum over the compared models is no score of one model.
+    ScoreName = Literal[*scores()]
+    BaseName = Literal[*(n for n, s in scores(needs="features").items() if s.parts is None)]
 Settings = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
@@ -88,7 +66,7 @@ class ScoresConfig(Config):
             tables, those of the test images that the accuracy is measured on.
         ped: potential energy descent.
         nleep_max_components: at most so many components of NLEEP's mixture; None for the authors'
-            five a class whatever the cost.
+            five per class whatever the cost.
         halves: scores of random halves of the samples.
     """
 
@@ -118,11 +96,11 @@ class ScoresConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """How orders of models are judged.
+    """How rankings of models are evaluated.
 
     Attributes:
         top_k: how many of the best models a recall asks for.
-        n_bootstrap: draws of models, with replacement, behind an interval.
+        n_bootstrap: bootstrap draws of models behind an interval.
         n_permutations: shuffled orders behind a null spread and a p-value.
         level: of the intervals.
     """

@@ -1,11 +1,11 @@
-"""What the sheets of scores hold beside one score a model: halves of samples, settings, costs."""
+"""What the sheets of scores hold beside one score per model: halves of samples, settings, costs."""
 
 import numpy as np
 import pandas as pd
 
 from model_selection.measure import MEAN, TAU
 from model_selection.taus import taus
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 
 
 def by_score(sheet: pd.DataFrame, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -31,7 +31,7 @@ def half_measurements(halves: pd.DataFrame, accuracy: pd.DataFrame) -> dict[str,
 
     Args:
         halves: ``halves.csv``.
-        accuracy: after fine-tuning, a row a model and a column a task.
+        accuracy: after fine-tuning, one row per model and one column per task.
     """
     truth = accuracy.to_numpy(dtype=float)
     each: dict[str, list[np.ndarray]] = {}
@@ -64,7 +64,7 @@ def grid_measurements(grid: pd.DataFrame, accuracy: pd.DataFrame) -> dict[str, l
 
     Args:
         grid: ``grid.csv``.
-        accuracy: after fine-tuning, a row a model and a column a task.
+        accuracy: after fine-tuning, one row per model and one column per task.
     """
     found: dict[str, list[Measurement]] = {}
     for n_sigma, dt in dict.fromkeys(zip(grid["n_sigma"], grid["dt"], strict=True)):

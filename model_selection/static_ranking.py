@@ -1,4 +1,4 @@
-"""The static ranking: the plainest rival, which looks at no features of the task at all."""
+"""The static ranking: the plainest baseline, which uses no features of the task."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ def static_ranking(accuracy: pd.DataFrame) -> pd.DataFrame:
     """Returns every model's mean accuracy on the *other* tasks: one order for all, nearly.
 
     Args:
-        accuracy: after fine-tuning, a row a model and a column a task.
+        accuracy: after fine-tuning, one row per model and one column per task.
 
     Raises:
         ValueError: for fewer than two tasks.
@@ -27,12 +27,12 @@ def static_ranking(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 
 def published_accuracy(paper: Paper) -> pd.DataFrame:
-    """Returns the accuracies a paper judges scores by, a row a model, a column a data set."""
+    """Returns a paper's fine-tuned accuracies, one row per model, one column per data set."""
     rows = pd.read_csv(RESULTS / "paper_accuracy.csv").query("paper == @paper")
     return rows.pivot(index="model", columns="dataset", values="accuracy")
 
 
 def published_taus(paper: Paper) -> pd.DataFrame:
-    """Returns the weighted Kendall's τ a paper prints, a row a score, a column a data set."""
+    """Returns a paper's weighted Kendall's τ, one row per score, one column per data set."""
     rows = pd.read_csv(RESULTS / "paper.csv").query("paper == @paper")
     return rows.pivot(index="method", columns="dataset", values="tau")

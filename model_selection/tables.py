@@ -7,8 +7,8 @@ import pandas as pd
 
 from model_selection.measure import CHANCE, MEAN, TAU
 from model_selection.view import (
+    cells,
     counted,
-    measured,
     methods,
     ordered,
     range_text,
@@ -18,7 +18,7 @@ from model_selection.view import (
 
 
 def tau_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a score, best first: τ of every task, their mean, and how sure it is.
+    """Returns one row per score, best first: τ of every task, their mean, and how sure it is.
 
     A τ of fewer models than there are, or a mean of fewer tasks, says of how many; without an order
     there is none. The last row is what random orders give, as ± 1 standard deviation.
@@ -26,13 +26,13 @@ def tau_table(records: pd.DataFrame) -> pd.DataFrame:
     Args:
         records: ``records.csv``.
     """
-    tau = measured(records, TAU)
-    low, high = measured(records, f"{TAU}_low"), measured(records, f"{TAU}_high")
-    halves = measured(records, f"{TAU}_halves", column="spread")
-    p_value = measured(records, f"{TAU}_p")
-    counts = measured(records, TAU, column="n")
-    chance = measured(records, "null_spread")
-    n_models = int(max(measured(records, "null_spread", column="n").values()))
+    tau = cells(records, TAU)
+    low, high = cells(records, f"{TAU}_low"), cells(records, f"{TAU}_high")
+    halves = cells(records, f"{TAU}_halves", column="spread")
+    p_value = cells(records, f"{TAU}_p")
+    counts = cells(records, TAU, column="n")
+    chance = cells(records, "null_spread")
+    n_models = int(max(cells(records, "null_spread", column="n").values()))
     tasks = task_columns(records)
     rows = []
     for name in ordered(records):
@@ -51,21 +51,21 @@ def tau_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a score: what choosing by it gives, and what it costs, means over tasks.
+    """Returns one row per score: what choosing by it gives, and what it costs, means over tasks.
 
     Args:
         records: ``records.csv``.
     """
     (recall,) = {str(q) for q in records["quantity"] if re.fullmatch(r"top_\d+_recall", str(q))}
     columns = {
-        "mean τ": measured(records, TAU),
-        "Pearson": measured(records, "pearson"),
-        "top-1 regret, points": measured(records, "top_1_regret"),
-        recall.replace("_", "-", 1).replace("_", " "): measured(records, recall),
-        "seconds": measured(records, "seconds"),
+        "mean τ": cells(records, TAU),
+        "Pearson": cells(records, "pearson"),
+        "top-1 regret, points": cells(records, "top_1_regret"),
+        recall.replace("_", "-", 1).replace("_", " "): cells(records, recall),
+        "seconds": cells(records, "seconds"),
     }
-    counts = measured(records, "top_1_regret", column="n")
-    n_models = max(measured(records, "null_spread", column="n").values())
+    counts = cells(records, "top_1_regret", column="n")
+    n_models = max(cells(records, "null_spread", column="n").values())
     rows = []
     for name in ordered(records):
         # The fewest of any task: among few, choosing is easy.
@@ -85,9 +85,9 @@ def seed_table(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Returns the mean τ of each score by seed, and the mean over seeds, best first.
 
     Args:
-        runs: ``records.csv`` of one configuration, a frame a seed.
+        runs: ``records.csv`` of one configuration, one frame per seed.
     """
-    by_seed = {f"seed {run['seed'].iloc[0]}": measured(run, TAU) for run in runs}
+    by_seed = {f"seed {run['seed'].iloc[0]}": cells(run, TAU) for run in runs}
     rows = []
     for name in dict.fromkeys(name for run in runs for name in methods(run)):
         of_seeds = {seed: tau.get((name, MEAN)) for seed, tau in by_seed.items()}
@@ -117,10 +117,10 @@ def grid_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_table(accuracy: pd.DataFrame, kinds: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a model, best first: what it is and its accuracies after fine-tuning.
+    """Returns one row per model, best first: what it is and its accuracies after fine-tuning.
 
     Args:
-        accuracy: a row a model and a column a task.
+        accuracy: one row per model and one column per task.
         kinds: architecture and pretraining of the same models.
     """
     table = pd.concat([kinds.loc[accuracy.index], accuracy], axis=1)

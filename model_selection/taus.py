@@ -47,15 +47,6 @@ def shuffled_taus(scores: np.ndarray, truth: np.ndarray, orders: np.ndarray) -> 
     return np.array([taus(scores[order], truth) for order in orders])
 
 
-def interval(values: np.ndarray, level: float) -> tuple[float, float] | None:
-    """Returns the percentile interval of resampled values, None where most of them are NaN."""
-    known = values[np.isfinite(values)]
-    if 2 * len(known) <= len(values):
-        return None
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def of_known(statistic: Callable[..., float], scores: np.ndarray, truth: np.ndarray) -> float:
     """Returns a correlation over the models that have a score, NaN where there is no order.
 

@@ -1,4 +1,4 @@
-"""Stage 1: pretrains the zoo, one checkpoint a model; finished models are skipped."""
+"""Stage 1: pretrains the zoo, one checkpoint per model; finished models are skipped."""
 
 from functools import lru_cache, partial
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from model_selection.build import PretrainedModelBuilder
 from model_selection.config import ModelSelectionConfig, PublishedConfig
 from model_selection.published import check_files, read_published
 from model_selection.source import load_source
-from model_selection.workshop import Workshop
-from model_selection.zoo import Member, roster
+from model_selection.zoo import PretrainedModel, roster
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.sealed_csv import write_sealed_csv
@@ -53,22 +53,22 @@ def train(run: Run[ModelSelectionConfig]) -> None:
     _write_roster(run, members)
 
 
-def _make(run: Run[ModelSelectionConfig], member: Member) -> None:
+def _make(run: Run[ModelSelectionConfig], member: PretrainedModel) -> None:
     if isinstance(member.origin, PublishedConfig):
         model, card = read_published(member, member.origin)
     else:
-        model, card = _workshop(run).make(member, member.origin)
+        model, card = _builder(run).build(member, member.origin)
     write_checkpoint(checkpoint_path(run, member.name), model, card)
 
 
 @lru_cache(maxsize=1)
-def _workshop(run: Run[ModelSelectionConfig]) -> Workshop:
-    """Read once a process, however many models it makes."""
+def _builder(run: Run[ModelSelectionConfig]) -> PretrainedModelBuilder:
+    """Built once per process, however many models it makes."""
     device = resolve_device(run.config.device)
-    return Workshop(run.config.seed, load_source(run.config).data, device)
+    return PretrainedModelBuilder(run.config.seed, load_source(run.config).data, device)
 
 
-def _write_roster(run: Run[ModelSelectionConfig], members: list[Member]) -> None:
+def _write_roster(run: Run[ModelSelectionConfig], members: list[PretrainedModel]) -> None:
     """Writes ``zoo/roster.csv``: what every card says."""
     columns = ["n_classes", "n_images", "pretext", "untrained", "pretrained", "plain"]
     rows = []
@@ -78,6 +78,12 @@ def _write_roster(run: Run[ModelSelectionConfig], members: list[Member]) -> None
         row |= {"pretraining": member.pretraining}
         rows.append(row | {key: card.get(key) for key in columns})
     write_sealed_csv(run.folder / "zoo" / "roster.csv", pd.DataFrame(rows))
+
+
+def files(run: Run[ModelSelectionConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    checkpoints = [checkpoint_path(run, member.name) for member in roster(run.config)]
+    return [*checkpoints, run.folder / "zoo" / "roster.csv"]
 
 
 if __name__ == "__main__":

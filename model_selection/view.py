@@ -3,24 +3,15 @@
 import pandas as pd
 
 from model_selection.measure import CHANCE, MEAN, PED, STATIC, TAU
+from model_selection.scoring_config import ScoresConfig
+from modelgif.experiment.record_values import values_by
+from modelgif.transferability import scores
 
 # By the name of a score and a task, or `MEAN`.
 Cells = dict[tuple[str, str], float]
+# In the order of the tables: the scores of the default configuration, then any others.
 TITLES = {
-    "logme": "LogME",
-    "sfda": "SFDA",
-    "nleep": "NLEEP",
-    "gbc": "GBC",
-    "parc": "PARC",
-    "h_score": "H-score",
-    "regularised_h_score": "regularised H-score",
-    "transrate": "TransRate",
-    "ncti": "NCTI",
-    "etran": "ETran",
-    "knn": "nearest neighbours",
-    "linear_probe": "linear probe",
-    "leep": "LEEP",
-    "nce": "NCE",
+    **{name: scores()[name].title for name in dict.fromkeys((*ScoresConfig().names, *scores()))},
     STATIC: "static ranking",
     CHANCE: "random orders",
 }
@@ -40,7 +31,7 @@ def methods(records: pd.DataFrame) -> list[str]:
 
 def ordered(records: pd.DataFrame) -> list[str]:
     """Returns the scores, the best mean τ first and those without one last."""
-    tau = measured(records, TAU)
+    tau = cells(records, TAU)
     return sorted(methods(records), key=lambda name: -tau.get((name, MEAN), -2.0))
 
 
@@ -50,11 +41,10 @@ def task_columns(records: pd.DataFrame) -> list[str]:
     return [name for name in found if name != MEAN]
 
 
-def measured(records: pd.DataFrame, quantity: str, *, column: str = "value") -> Cells:
+def cells(records: pd.DataFrame, quantity: str, *, column: str = "value") -> Cells:
     """Returns one quantity by score and task, missing numbers left out."""
-    rows = records[records["quantity"] == quantity]
-    cells = zip(rows["method"], rows["subject"], rows[column], strict=True)
-    return {(name, subject): float(number) for name, subject, number in cells if pd.notna(number)}
+    found = values_by(records, ("method", "subject"), quantity=quantity, column=column)
+    return {key: float(number) for key, number in found.items() if pd.notna(number)}
 
 
 def counted(

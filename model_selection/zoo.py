@@ -7,7 +7,7 @@ from model_selection.pretraining_config import PretrainingConfig
 
 
 @dataclass(frozen=True)
-class Member:
+class PretrainedModel:
     """One pretrained model.
 
     Attributes:
@@ -23,15 +23,15 @@ class Member:
     origin: PretrainingConfig | PublishedConfig
 
 
-def roster(config: ModelSelectionConfig) -> list[Member]:
+def roster(config: ModelSelectionConfig) -> list[PretrainedModel]:
     """Returns all members of the zoo: first those to train, then the published ones."""
     members = [
-        Member(f"{group.name or group.pretraining}-{name}", name, group.pretraining, group)
+        PretrainedModel(f"{group.name or group.pretraining}-{name}", name, group.pretraining, group)
         for group in config.zoo
         for name in group.architectures
     ]
     members += [
-        Member(name, group.architecture, group.pretraining or name, group)
+        PretrainedModel(name, group.architecture, group.pretraining or name, group)
         for group in config.published
         for name in group.models
     ]

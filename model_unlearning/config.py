@@ -12,14 +12,22 @@ TRUE_LABEL = "true_label"
 
 
 class ClassConfig(Config):
-    """Forget all images of one class."""
+    """Forget all images of one class.
+
+    Attributes:
+        label: of the class.
+    """
 
     kind: Literal["class"]
     label: NonNegativeInt
 
 
 class SubsetConfig(Config):
-    """Forget `count` images drawn at random from all classes."""
+    """Forget images drawn at random from all classes.
+
+    Attributes:
+        count: how many.
+    """
 
     kind: Literal["subset"]
     count: PositiveInt
@@ -30,6 +38,9 @@ class ApproximateConfig(Config):
 
     At every draw an image to be forgotten gets a fresh label other than its own. Optimiser and
     schedule go on from the reference's last epoch.
+
+    Attributes:
+        epochs: how long.
     """
 
     recipe: Literal["approximate"]
@@ -37,7 +48,11 @@ class ApproximateConfig(Config):
 
 
 class PlainConfig(Config):
-    """Fine-tune on the retained images, or climb the loss of the forgotten ones."""
+    """Fine-tune on the retained images, or climb the loss of the forgotten ones.
+
+    Attributes:
+        training: how.
+    """
 
     recipe: Literal["finetune", "gradient_ascent"]
     training: TrainingConfig
@@ -48,6 +63,10 @@ class SalUnConfig(Config):
 
     These are the share `saliency` of all weights with the largest gradient of the forgotten
     images' loss.
+
+    Attributes:
+        training: how.
+        saliency: share of the weights that may change.
 
     Source: Fan et al., SalUn, ICLR 2024.
     """
@@ -62,7 +81,12 @@ Method = Annotated[ApproximateConfig | PlainConfig | SalUnConfig, Field(discrimi
 
 
 class NetworkConfig(Config):
-    """A network of `modelgif.experiment.cifar_resnet`."""
+    """A network of `modelgif.experiment.cifar_resnet`.
+
+    Attributes:
+        name: which.
+        width: channels of its first stage.
+    """
 
     name: Literal["resnet8", "resnet20"] = "resnet20"
     width: PositiveInt = 16
@@ -75,7 +99,7 @@ class UnlearningConfig(Config):
         seed: all random draws depend on it.
         replicates: how many times everything is trained, with other random draws.
         device: where.
-        workers: processes at once; None takes one a core, or one alone for a CUDA device.
+        workers: processes at once; None takes one per core, or one alone for a CUDA device.
         data: which images.
         n_training_images: how many of them are learnt, drawn at random; None takes all.
         network: which is trained.

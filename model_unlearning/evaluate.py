@@ -1,6 +1,7 @@
 """Stage 3: distances over epochs, what practitioners look at beside, and the verdicts."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,11 +16,10 @@ from model_unlearning.measure import (
 )
 from model_unlearning.performance import QUANTITIES
 from model_unlearning.tables import final_table, performance_table, verdict_table
-from model_unlearning.zoo import Member, roster
+from model_unlearning.zoo import UnlearningModel, roster
 from modelgif.distances.distance import distance_per_reference, zero_cells
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.sealed_csv import read_sealed_csv
 from modelgif.reporting.table import to_markdown, write_workbook
 from modelgif.storage.field_store import FieldStore, check_comparable
@@ -107,8 +107,13 @@ def _distances(run: Run[UnlearningConfig], images: str) -> list[Measurement]:
     return found
 
 
-def _end(member: Member) -> str:
+def _end(member: UnlearningModel) -> str:
     return member.checkpoint(member.epochs)
+
+
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

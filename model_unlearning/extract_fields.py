@@ -1,6 +1,7 @@
 """Stage 2: extracts the field of every checkpoint, once, at forgotten and at held-out images."""
 
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from model_unlearning.config import TRUE_LABEL, UnlearningConfig
 from model_unlearning.split import make_split
 from model_unlearning.train import checkpoint_path
-from model_unlearning.zoo import Member, roster
+from model_unlearning.zoo import UnlearningModel, roster
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device, seeded_generator
@@ -54,7 +55,7 @@ def extract_fields(run: Run[UnlearningConfig]) -> None:
     for_each(partial(_extract, run), roster(config), title="extract", unit="model", workers=workers)
 
 
-def _extract(run: Run[UnlearningConfig], member: Member) -> None:
+def _extract(run: Run[UnlearningConfig], member: UnlearningModel) -> None:
     config, field = run.config, run.config.field
     saved = member.saved_epochs(config.checkpoint_every)
     for name, measured in _measured(run).items():
@@ -76,6 +77,16 @@ def _extract(run: Run[UnlearningConfig], member: Member) -> None:
 def _measured(run: Run[UnlearningConfig]) -> dict[str, Measured]:
     """Read once a process, however many models it describes."""
     return choose_references(run.config)
+
+
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [
+        run.folder / "fields" / images / f"{member.checkpoint(epoch)}.h5"
+        for images in ("forgotten", "held_out")
+        for member in roster(run.config)
+        for epoch in member.saved_epochs(run.config.checkpoint_every)
+    ]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.stats
 
 from model_unlearning.performance import QUANTITIES
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 
 TO_ORIGINAL, TO_RETRAINED = "distance_to_original", "distance_to_retrained"
 # The paper's claim: each is farther from the reference than the next.

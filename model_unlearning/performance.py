@@ -34,13 +34,13 @@ def performance(model: nn.Module, split: Split) -> dict[Quantity, float]:
     hits = trained.argmax(1) == data.train_labels
     test_hits = tested.argmax(1) == data.test_labels
     members = _losses(trained[split.forgotten], data.train_labels[split.forgotten])
-    strangers = _losses(tested[split.held_out], data.test_labels[split.held_out])
+    others = _losses(tested[split.held_out], data.test_labels[split.held_out])
     return {
         "accuracy_retained": _share(hits[~split.forgotten]),
         "accuracy_forgotten": _share(hits[split.forgotten]),
         "accuracy_remaining": _share(test_hits[split.remaining]),
         "accuracy_held_out": _share(test_hits[split.held_out]),
-        "membership_auc": auc(members.numpy(), strangers.numpy()),
+        "membership_auc": auc(members.numpy(), others.numpy()),
     }
 
 

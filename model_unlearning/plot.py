@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def _answer(verdicts: pd.DataFrame) -> str:
         return "There are too few replicates for a verdict."
     said = ", ".join(f"{side} {count} times" for side, count in counts.most_common())
     return (
-        f"Of {counts.total()} verdicts on models that were made to forget, one a method and image "
+        f"Of {counts.total()} verdicts on models made to forget, one per method and image "
         f"set, the nearer side is: {said}."
     )
 
@@ -140,6 +141,11 @@ def _curve(axes: Axes, rows: pd.DataFrame, colour: str) -> Artist:
     axes.fill_between(epochs, middle - half, middle + half, color=colour, alpha=0.18, lw=0)
     (line,) = axes.plot(epochs, middle, color=colour, marker="o", markersize=3, linewidth=1.8)
     return line
+
+
+def files(run: Run[UnlearningConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 Run after the stages: ``python -m model_unlearning.publish model_unlearning/configs/small.yaml``.
 """
 
-import shutil
 from pathlib import Path
 
 from model_unlearning.config import UnlearningConfig
 from model_unlearning.tables import final_table, performance_table, verdict_table
-from modelgif.experiment.conditions import conditions_line
+from modelgif.experiment.publishing import KEPT, ROSTER, fill_page, keep_results
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
-from modelgif.reporting.table import replace_section, to_markdown
+from modelgif.experiment.run import Run, conditions_line, run_stage
+from modelgif.reporting.table import to_markdown
 
 HERE = Path(__file__).parent
 PICTURES = ("distance_to_original", "distance_to_retrained", "performance")
@@ -19,19 +18,16 @@ PICTURES = ("distance_to_original", "distance_to_retrained", "performance")
 
 def publish(run: Run[UnlearningConfig]) -> None:
     """Copies records and pictures, and fills the tables of the README."""
-    results = HERE / "results" / run.name
-    results.mkdir(parents=True, exist_ok=True)
-    for name in ("records.csv", "run.json", "config.yaml", "zoo/roster.csv"):
-        shutil.copyfile(run.folder / name, results / Path(name).name)
-    for picture in PICTURES:
-        drawn = run.folder / "figures" / f"{picture}.png"
-        shutil.copyfile(drawn, HERE.parent / "assets" / f"unlearning_{picture}.png")
+    copies = {picture: f"unlearning_{picture}" for picture in PICTURES}
+    results = keep_results(run, HERE, (*KEPT, ROSTER), copies)
     records = read_records(results / "records.csv")
-    readme = HERE / "README.md"
-    replace_section(readme, "conditions", conditions_line(run))
-    replace_section(readme, "distances", to_markdown(final_table(records), digits=3))
-    replace_section(readme, "verdicts", to_markdown(verdict_table(records), digits=3))
-    replace_section(readme, "performance", to_markdown(performance_table(records), digits=3))
+    tables = {
+        "distances": final_table(records),
+        "verdicts": verdict_table(records),
+        "performance": performance_table(records),
+    }
+    sections = {name: to_markdown(table, digits=3) for name, table in tables.items()}
+    fill_page(HERE / "README.md", sections | {"conditions": conditions_line(run)})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ class Split:
         forgotten: which training images are to be forgotten, ``[N]`` of bool.
         held_out: which test images are like them, ``[M]`` of bool: of the forgotten class, or all
             of them when a random subset is forgotten.
-        remaining: which test images show what is retained, likewise: of the other classes, or all.
+        remaining: which test images show what is retained, ``[M]`` of bool: those
+            of the other classes, or all.
     """
 
     data: ImageData

@@ -7,6 +7,7 @@ import pandas as pd
 from model_unlearning.extract_fields import IMAGE_SETS
 from model_unlearning.measure import ORDER, TO_ORIGINAL, TO_RETRAINED, verdict
 from model_unlearning.performance import QUANTITIES
+from modelgif.experiment.record_values import values_by
 
 PAPER = Path(__file__).parent / "results" / "paper.csv"
 _HEADINGS = {"forgotten": "forgotten images", "held_out": "held-out images"}
@@ -23,8 +24,8 @@ def final_table(records: pd.DataFrame) -> pd.DataFrame:
     paper = pd.read_csv(PAPER)
     paper["comparison"] = paper["comparison"].replace({"approx": "approximate"})
     published = paper.pivot(index="comparison", columns="dataset", values="distance")
-    final = {images: _measured(records, f"final_{TO_ORIGINAL}.{images}") for images in IMAGE_SETS}
-    order = {images: _measured(records, f"order.{images}") for images in IMAGE_SETS}
+    final = {images: _spreads(records, f"final_{TO_ORIGINAL}.{images}") for images in IMAGE_SETS}
+    order = {images: _spreads(records, f"order.{images}") for images in IMAGE_SETS}
     kinds = list(dict.fromkeys(["direct", "unrelated", "approximate", *final["forgotten"]]))
     rows = []
     for kind in (kind for kind in kinds if kind in final["forgotten"]):
@@ -43,23 +44,24 @@ def final_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a model and image set: how far it is from either side, and which is nearer.
+    """Returns one row per model and image set: how far it is from either side, and which is nearer.
 
     The first two rows of an image set are the sides themselves: ``original`` is the distance of
-    two originals, and of the original to the retrained; ``retrained`` likewise.
+    two originals, and of the original to the retrained; ``retrained``
+    is the distance of the original to the retrained, and of two retrained models.
 
     Args:
         records: ``records.csv``.
     """
     rows = []
     for images in IMAGE_SETS:
-        to_original = _measured(records, f"final_{TO_ORIGINAL}.{images}")
-        to_retrained = _measured(records, f"final_{TO_RETRAINED}.{images}")
+        to_original = _spreads(records, f"final_{TO_ORIGINAL}.{images}")
+        to_retrained = _spreads(records, f"final_{TO_RETRAINED}.{images}")
         sides = {"original": ("unrelated", "reference"), "retrained": ("direct", "direct")}
         for name, (first, second) in sides.items():
             if second in to_retrained:
                 rows.append(_row(images, name, to_original[first], to_retrained[second]))
-        for kind, (value, spread) in _measured(records, f"nearer_to_retraining.{images}").items():
+        for kind, (value, spread) in _spreads(records, f"nearer_to_retraining.{images}").items():
             row = _row(images, kind, to_original[kind], to_retrained[kind])
             decision = {"difference": _interval(value, spread), "nearer to": verdict(value, spread)}
             rows.append(row | decision)
@@ -72,7 +74,7 @@ def performance_table(records: pd.DataFrame) -> pd.DataFrame:
     Args:
         records: ``records.csv``.
     """
-    measured = {quantity: _measured(records, f"final_{quantity}") for quantity in QUANTITIES}
+    measured = {quantity: _spreads(records, f"final_{quantity}") for quantity in QUANTITIES}
     return pd.DataFrame(
         {"model": kind}
         | {quantity.replace("_", " "): _interval(*of[kind]) for quantity, of in measured.items()}
@@ -80,14 +82,12 @@ def performance_table(records: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _measured(records: pd.DataFrame, quantity: str) -> dict[str, tuple[float, float | None]]:
+def _spreads(records: pd.DataFrame, quantity: str) -> dict[str, tuple[float, float | None]]:
     """Value and spread of one quantity by subject, in the order of the records."""
-    rows = records[records["quantity"] == quantity]
+    spreads = values_by(records, "subject", quantity=quantity, column="spread")
     return {
-        subject: (value, None if pd.isna(spread) else spread)
-        for subject, value, spread in zip(
-            rows["subject"], rows["value"], rows["spread"], strict=True
-        )
+        subject: (value, None if pd.isna(spreads[subject]) else spreads[subject])
+        for subject, value in values_by(records, "subject", quantity=quantity).items()
     }
 
 

@@ -5,13 +5,13 @@ from typing import Literal
 
 from model_unlearning.config import Method, UnlearningConfig, method_epochs
 
-Kind = Literal[
+ModelKind = Literal[
     "reference", "unrelated", "direct", "approximate", "finetune", "gradient_ascent", "salun"
 ]
 
 
 @dataclass(frozen=True)
-class Member:
+class UnlearningModel:
     """One model of the zoo.
 
     Attributes:
@@ -23,7 +23,7 @@ class Member:
         epochs: how long it is trained.
     """
 
-    kind: Kind
+    kind: ModelKind
     replicate: int
     seed: int
     epochs: int
@@ -48,24 +48,24 @@ class Member:
         return [*range(every, self.epochs, every), self.epochs]
 
 
-def roster(config: UnlearningConfig) -> list[Member]:
+def roster(config: UnlearningConfig) -> list[UnlearningModel]:
     """Returns all members of the zoo, each after the one it is made from."""
     members = []
     for replicate in range(config.replicates):
         own, other = 2 * replicate, 2 * replicate + 1
         epochs = config.training.epochs
         members += [
-            Member("reference", replicate, own, epochs),
-            Member("unrelated", replicate, other, epochs),
-            Member("direct", replicate, own, epochs),
+            UnlearningModel("reference", replicate, own, epochs),
+            UnlearningModel("unrelated", replicate, other, epochs),
+            UnlearningModel("direct", replicate, own, epochs),
         ]
         members += [
-            Member(method.recipe, replicate, own, method_epochs(method))
+            UnlearningModel(method.recipe, replicate, own, method_epochs(method))
             for method in config.methods
         ]
     return members
 
 
-def method_of(config: UnlearningConfig, member: Member) -> Method | None:
+def method_of(config: UnlearningConfig, member: UnlearningModel) -> Method | None:
     """Returns how a member is made to forget, or None when it is trained from scratch."""
     return next((method for method in config.methods if method.recipe == member.kind), None)

@@ -18,6 +18,10 @@ def auc(positives: ArrayLike, negatives: ArrayLike) -> float:
 
     Raises:
         ValueError: when either is empty or not finite.
+
+    Example:
+        >>> auc([0.1, 0.2], [0.2, 0.5, 0.9])
+        0.9166666666666666
     """
     near, far = _distances(positives, "positives"), _distances(negatives, "negatives")
     u = scipy.stats.mannwhitneyu(far, near, method="asymptotic").statistic
@@ -37,10 +41,15 @@ def auc_interval(
 
     Source: Newcombe, Confidence intervals for an effect size measure based on the Mann-Whitney
     statistic, part 2, Statistics in Medicine 25, 2006, method 5.
+
+    Example:
+        >>> low, high = auc_interval(1.0, 8, 19)
+        >>> round(low, 2), round(high, 2)
+        (0.82, 1.0)
     """
     if not 0 <= value <= 1 or min(n_positives, n_negatives) < 1 or not 0 < level < 1:
         raise ValueError(
-            f"expected an AUC in [0, 1] of at least one model a side and a level in (0, 1), "
+            f"expected an AUC in [0, 1] of at least one model per side and a level in (0, 1), "
             f"got {value}, {n_positives}, {n_negatives}, {level}."
         )
     z = float(scipy.stats.norm.ppf((1 + level) / 2))
@@ -66,6 +75,10 @@ def tpr_at_fpr(positives: ArrayLike, negatives: ArrayLike, *, fpr: float = 0.05)
 
     Raises:
         ValueError: as `auc`, or for a rate outside [0, 1].
+
+    Example:
+        >>> tpr_at_fpr([0.1, 0.2, 0.6], [0.5, 0.7, 0.9])
+        0.6666666666666666
     """
     near, far = _distances(positives, "positives"), np.sort(_distances(negatives, "negatives"))
     if not 0 <= fpr <= 1:
@@ -81,8 +94,12 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """Returns Spearman's rank correlation of two vectors ``[K]``, ties at their mean rank.
 
     Raises:
-        ValueError: for unlike lengths, fewer than two values, values that are not finite, or a
-            constant vector.
+        ValueError: if the lengths do not match, for fewer than two values, values that are not
+            finite, or a constant vector.
+
+    Example:
+        >>> round(spearman([1, 2, 3, 4], [1, 2, 4, 3]), 6)
+        0.8
     """
     first, second = _rankable(a, b)
     return float(np.corrcoef(scipy.stats.rankdata(first), scipy.stats.rankdata(second))[0, 1])
@@ -100,6 +117,12 @@ def columnwise_spearman(a: ArrayLike, b: ArrayLike, *, diagonal: bool = True) ->
 
     Raises:
         ValueError: for matrices that are not square or not of one size, or as `spearman`.
+
+    Example:
+        >>> distances = [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
+        >>> affinities = [[9, 5, 6], [5, 9, 3], [6, 3, 9]]
+        >>> columnwise_spearman(distances, affinities).round(6)
+        array([-0.5, -1. , -1. ])
     """
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if first.ndim != 2 or first.shape[0] != first.shape[1] or first.shape != second.shape:
@@ -122,6 +145,10 @@ def weighted_kendall(scores: ArrayLike, truth: ArrayLike) -> float:
 
     Raises:
         ValueError: as `spearman`.
+
+    Example:
+        >>> round(weighted_kendall([0.2, 0.5, 0.9], [71, 80, 84]), 6)
+        1.0
     """
     return float(np.asarray(scipy.stats.weightedtau(*_rankable(scores, truth)))[0])
 
@@ -131,6 +158,10 @@ def pearson(a: ArrayLike, b: ArrayLike) -> float:
 
     Raises:
         ValueError: as `spearman`.
+
+    Example:
+        >>> round(pearson([1, 2, 3], [2, 4, 7]), 3)
+        0.993
     """
     return float(np.corrcoef(*_rankable(a, b))[0, 1])
 
@@ -145,7 +176,11 @@ def top_1_regret(scores: ArrayLike, truth: ArrayLike) -> float:
         truth: fine-tuned accuracies, ``[M]``; the regret is in their unit.
 
     Raises:
-        ValueError: for unlike lengths, no model, or values that are not finite.
+        ValueError: if the lengths do not match, for no model, or values that are not finite.
+
+    Example:
+        >>> top_1_regret([0.9, 0.5, 0.1], [82, 84, 70])
+        2.0
     """
     predicted, accuracy = _choosable(scores, truth)
     return float(accuracy.max() - accuracy @ _in_top(predicted, 1))
@@ -163,6 +198,10 @@ def top_k_recall(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
 
     Raises:
         ValueError: as `top_1_regret`, or for `k` out of range.
+
+    Example:
+        >>> top_k_recall([0.9, 0.5, 0.1], [82, 70, 84], 2)
+        0.5
     """
     predicted, accuracy = _choosable(scores, truth)
     if not 1 <= k <= len(accuracy):
@@ -177,7 +216,7 @@ def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: i
 
     Args:
         scores: predicted scores, ``[M]``, higher is better.
-        truth: what they are to foretell, ``[M]``, higher is better.
+        truth: what they are to predict, ``[M]``, higher is better.
         k: how many are retrieved, 1 to M.
         n_relevant: how many of the best count as relevant, 1 to M.
 
@@ -186,6 +225,10 @@ def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: i
 
     Source: Song et al., Deep Model Transferability from Attribution Maps, NeurIPS 2019, section 4,
     where the five best sources of a target are relevant.
+
+    Example:
+        >>> precision_at_k([0.9, 0.5, 0.1], [82, 70, 84], 1, n_relevant=2)
+        1.0
     """
     return _hits(scores, truth, k, n_relevant) / k
 
@@ -194,6 +237,10 @@ def recall_at_k(scores: ArrayLike, truth: ArrayLike, k: int, *, n_relevant: int 
     """Returns which share of the `n_relevant` best is among the `k` highest scores, R@K.
 
     All else is as in `precision_at_k`; with ``n_relevant = k`` it is `top_k_recall`.
+
+    Example:
+        >>> recall_at_k([0.9, 0.5, 0.1], [82, 70, 84], 1, n_relevant=2)
+        0.5
     """
     return _hits(scores, truth, k, n_relevant) / n_relevant
 

@@ -23,8 +23,12 @@ class RoomsConfig(Config):
 
     Attributes:
         folder: where rooms are rendered to and found again, whatever the run.
-        size: pixels a side.
-        samples: paths a pixel.
+        size: pixels per side.
+        samples: paths per pixel.
+        n_train: rooms on which encoders are trained.
+        n_transfer: rooms on which decoders of other tasks are trained.
+        n_test: rooms on which both are measured.
+        n_references: rooms at which encoders are compared.
     """
 
     folder: Text = "runs/rooms"
@@ -81,7 +85,13 @@ Baseline = Literal["zero", "reference"]
 
 
 class PerturbationConfig(Config):
-    """How far adversarial references are moved, in pixels of [0, 1]."""
+    """How far adversarial references are moved, in pixels of [0, 1].
+
+    Attributes:
+        epsilon: largest change of a pixel.
+        step_size: change of a pixel per step.
+        n_steps: steps of the attack.
+    """
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 8 / 255
     step_size: Annotated[float, Field(gt=0, le=1)] = 2 / 255
@@ -103,7 +113,7 @@ class MeasureConfig(Config):
         rivals: other methods beside, of `task_relatedness.methods`.
         adversary: the task whose encoder adversarial references are made against.
         perturbation: of these.
-        n_bootstrap: redraws of references and of tasks for intervals.
+        n_bootstrap: bootstrap draws of references and of tasks for intervals.
     """
 
     references: tuple[References, ...] = ("plain", "cutmix")

@@ -1,19 +1,19 @@
 """Stage 4: how well distances order tasks as transfers do, and whether trees show their groups."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from modelgif.experiment.measurement import Measurement, to_records
-from modelgif.experiment.record import read_records, write_records
-from modelgif.experiment.run import Run, run_stage
+from modelgif.experiment.record import Measurement, read_records, write_records
+from modelgif.experiment.run import Run, run_stage, to_records
 from modelgif.experiment.seeding import derive_seed
 from modelgif.reporting.table import to_markdown, write_workbook
 from task_relatedness.comparing.distance_files import MAIN, Distances, read_distances
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.statistics.affinity import affinity_matrix
-from task_relatedness.statistics.bootstrap import image_counts, redrawn
+from task_relatedness.statistics.bootstrap import image_counts, resampled
 from task_relatedness.statistics.groups import (
     BY_GROUP,
     affinity_distance,
@@ -71,8 +71,11 @@ def read_truths(run: Run[TaskRelatednessConfig]) -> list[Truth]:
     truths = [Truth(PUBLISHED, config.tasks, published_affinity(config.tasks))]
     if config.rooms is not None:
         transfers = read_transfer(run)
-        n_draws, seed = config.measure.n_bootstrap, derive_seed(config.seed, "redraw test rooms")
-        counts = image_counts(config.rooms.n_test, n_draws, seed)
+        n_bootstrap, seed = (
+            config.measure.n_bootstrap,
+            derive_seed(config.seed, "redraw test rooms"),
+        )
+        counts = image_counts(config.rooms.n_test, n_bootstrap, seed)
         affinity = affinity_matrix(transfers, config.tasks)
         draws = affinity_matrix(transfers, config.tasks, counts=counts)
         truths.insert(0, Truth(ROOMS, config.tasks, affinity, draws))
@@ -93,11 +96,11 @@ def measurements(
         truths: from `read_truths`.
     """
     groups = [task.group for task in TASKS if task.name in config.tasks]
-    n_draws, seed = config.measure.n_bootstrap, derive_seed(config.seed, "evaluate")
+    n_bootstrap, seed = config.measure.n_bootstrap, derive_seed(config.seed, "evaluate")
     matrices = {name: of_method.matrix for name, of_method in distances.items()}
     symmetric = matrices | {affinity_name(t.name): affinity_distance(t.affinity) for t in truths}
     found: dict[str, list[Measurement]] = {
-        name: group_measurements(matrix, groups, n_draws=n_draws, seed=seed)
+        name: group_measurements(matrix, groups, n_permutations=n_bootstrap, seed=seed)
         for name, matrix in symmetric.items()
     }
     found[BY_GROUP] = []
@@ -105,16 +108,16 @@ def measurements(
     rooms = {affinity_name(truth.name): truth for truth in truths if truth.name == ROOMS}
     for truth in truths:
         telling = matrices | {BY_GROUP: group_distance(groups)}
-        redrawn_too = dict(image_draws)
+        resampled_too = dict(image_draws)
         if truth.name != ROOMS:
             telling |= {name: -of_rooms.affinity for name, of_rooms in rooms.items()}
-            redrawn_too |= {n: -t.draws for n, t in rooms.items() if t.draws is not None}
+            resampled_too |= {n: -t.draws for n, t in rooms.items() if t.draws is not None}
         for name, measured in agreement_measurements(
             telling,
             truth,
             main=main_method(config),
-            image_draws=redrawn_too,
-            n_draws=n_draws,
+            image_draws=resampled_too,
+            n_bootstrap=n_bootstrap,
             seed=seed,
         ).items():
             found[name] += measured
@@ -127,7 +130,7 @@ def all_tables(config: TaskRelatednessConfig, records: pd.DataFrame) -> dict[str
     """Returns every table by name.
 
     Those called ``all methods`` have everything that the configuration asks for; ``variants`` has
-    ModelGiF's; the others have one row a method, applied to the same as the first.
+    ModelGiF's; the others have one row per method, applied to the same as the first.
 
     Args:
         config: of the run.
@@ -151,13 +154,13 @@ def all_tables(config: TaskRelatednessConfig, records: pd.DataFrame) -> dict[str
 def _image_draws(
     config: TaskRelatednessConfig, distances: Mapping[str, Distances]
 ) -> dict[str, np.ndarray]:
-    """Distances with references redrawn, the same ones for all methods that can be redrawn."""
+    """Distances with references resampled, the same ones for all methods that can be resampled."""
     seed, found = derive_seed(config.seed, "redraw references"), {}
     for name, of_method in distances.items():
         if of_method.per_reference is not None:
             n_references = of_method.per_reference.shape[-1]
             counts = image_counts(n_references, config.measure.n_bootstrap, seed)
-            found[name] = redrawn(of_method.per_reference, counts)
+            found[name] = resampled(of_method.per_reference, counts)
     return found
 
 
@@ -169,6 +172,11 @@ def _zero_cells(config: TaskRelatednessConfig, distances: Distances) -> list[Mea
     n_cells = distances.per_reference.shape[-1] * n_steps
     counts = zip(distances.tasks, distances.zero_cells.tolist(), strict=True)
     return [Measurement(task, "zero_cells", float(count), n_cells) for task, count in counts]
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / name for name in ("records.csv", "results.xlsx")]
 
 
 if __name__ == "__main__":

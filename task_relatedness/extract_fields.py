@@ -20,8 +20,9 @@ from modelgif.distances.pairs import warn_of_zero_cells
 from modelgif.experiment.parallel import for_each, workers_on
 from modelgif.experiment.run import Run, run_stage
 from modelgif.experiment.seeding import resolve_device
+from modelgif.fields.field_settings import FieldSettings
 from modelgif.storage.tensor_file import SealedFileError, read_sealed, write_sealed
-from modelgif.zoo.recipe import Describer
+from modelgif.zoo.recipe import Recipe
 from task_relatedness import config as configuration
 from task_relatedness.comparing.distance_files import (
     MAIN,
@@ -108,16 +109,16 @@ def _compare(run: Run[TaskRelatednessConfig], digests: Mapping[str, str], piece:
         numbers = points.images[0].numel()
         results = {name.method: compare_maps(models, maps, rows, numbers)}
     else:
-        describer = Describer(
-            points,
+        settings = FieldSettings(
             target=name.target,
             baseline=baseline,
             n_steps=measure.n_steps,
             rule=measure.rule,
-            device=resolve_device(run.config.device),
+            dtype=torch.float32,
         )
+        recipe = Recipe(points, settings, resolve_device(run.config.device))
         average = measure.average_channels
-        whole, last = compare_fields(models, describer, rows, average_channels=average)
+        whole, last = compare_fields(models, recipe, rows, average_channels=average)
         results = {MAIN: whole, LAST_STEP: last}
     tensors = {
         f"{method}.{key}": value
@@ -190,6 +191,11 @@ def _made_from(
 
 def _parts(run: Run[TaskRelatednessConfig]) -> Path:
     return run.folder / "distances" / "parts"
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [distances_path(run, name) for name in method_names(run.config.measure)]
 
 
 if __name__ == "__main__":

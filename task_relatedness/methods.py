@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modelgif.loading.preprocessing import Preprocessed
-from modelgif.methods import attribution, cka, dds, depara, rsa
+from modelgif.methods import METHODS, Method
 
 # Images a pass: an encoder's inner layers are large.
 _BATCH = 64
@@ -22,13 +22,13 @@ class Whole:
     """A method that compares two encoders by all references together.
 
     Attributes:
-        method: with functions ``describe`` and ``compare``, see `modelgif.methods`.
+        method: see `modelgif.methods`.
         options: of its ``describe``.
         on_network: whether it is applied behind the preprocessing, because its result depends on
             where the inputs have their zero.
     """
 
-    method: Any
+    method: Method
     options: Mapping[str, Any] = field(default_factory=dict)
     on_network: bool = False
 
@@ -48,35 +48,35 @@ class Map:
     """A method that compares two encoders by attribution maps, at one reference after the other.
 
     Attributes:
-        kind: of map.
-        has_baseline: whether maps depend on one.
+        method: see `modelgif.methods`.
     """
 
-    kind: attribution.Kind
-    has_baseline: bool
+    method: Method
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether maps depend on a baseline."""
+        return self.method.uses_baseline
 
     def describe(
         self, model: Preprocessed, images: Tensor, *, target: str, baseline: float | Tensor
     ) -> Tensor:
         """Returns an encoder's maps ``[N, 1, 3, H, W]`` at images in [0, 1]."""
-        return attribution.describe(model, images, kind=self.kind, target=target, baseline=baseline)
+        return self.method.describe(model, images, target=target, baseline=baseline)
 
 
 # DDS standardises every feature over the references, which its authors call z-normalisation; with
 # the linear similarity it is CKA of such features.
 WHOLES: Mapping[str, Whole] = {
-    "rsa": Whole(rsa),
-    "cka": Whole(cka),
-    "cka_standardised": Whole(dds, {"similarity": "linear"}),
-    "dds_cosine": Whole(dds, {"similarity": "cosine"}),
-    "dds_pearson": Whole(dds, {"similarity": "pearson"}),
-    "dds_laplacian": Whole(dds, {"similarity": "laplacian"}),
-    "depara": Whole(depara, on_network=True),
+    "rsa": Whole(METHODS["rsa"]),
+    "cka": Whole(METHODS["cka"]),
+    "cka_standardised": Whole(METHODS["dds"], {"similarity": "linear"}),
+    "dds_cosine": Whole(METHODS["dds"], {"similarity": "cosine"}),
+    "dds_pearson": Whole(METHODS["dds"], {"similarity": "pearson"}),
+    "dds_laplacian": Whole(METHODS["dds"], {"similarity": "laplacian"}),
+    "depara": Whole(METHODS["depara"], on_network=True),
 }
-MAPS: Mapping[str, Map] = {
-    "saliency": Map("saliency", has_baseline=False),
-    "gradient_input": Map("gradient_times_input", has_baseline=True),
-}
+MAPS: Mapping[str, Map] = {name: Map(METHODS[name]) for name in ("saliency", "gradient_input")}
 # The last step of a cumulative field: comes with fields at no cost.
 LAST_STEP = "integrated_gradients"
 RIVALS = (LAST_STEP, *MAPS, *WHOLES)

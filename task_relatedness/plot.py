@@ -1,5 +1,7 @@
 """Stage 5: draws heat maps, trees coloured by group and agreement, and puts all on one page."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -155,6 +157,11 @@ def _answer(config: TaskRelatednessConfig, records: pd.DataFrame, truth: str) ->
             else f"{title(best)} does best, with {value[best, SORTED_BY]:.2f}."
         )
     )
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    return [run.folder / "report.html"]
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 Run after the stages: ``python -m task_relatedness.publish task_relatedness/configs/small.yaml``.
 """
 
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from modelgif.experiment.conditions import conditions_line
+from modelgif.experiment.publishing import KEPT, ROSTER, fill_page, keep_results
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import Run, run_stage
-from modelgif.reporting.table import replace_section, to_markdown
+from modelgif.experiment.run import Run, conditions_line, run_stage
+from modelgif.reporting.table import to_markdown
 from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.evaluate import all_tables
 from task_relatedness.tables.matrix_files import AFFINITIES, DISTANCES
@@ -28,8 +26,7 @@ PICTURES = {
     "transfer_heat_map": "Affinities measured in rooms",
     "transfer_tree": "Their tree",
 }
-FILES = ("records.csv", "run.json", "config.yaml", DISTANCES, AFFINITIES)
-ROSTER = "zoo/roster.csv"
+FILES = (*KEPT, DISTANCES, AFFINITIES)
 # The configuration whose tables have the plain names of sections; those of another one begin with
 # its name: ``paper agreement, Taskonomy``.
 MAIN = "small"
@@ -37,17 +34,15 @@ MAIN = "small"
 
 def publish(run: Run[TaskRelatednessConfig]) -> None:
     """Copies records, matrices and pictures, and fills the tables of the README."""
-    results = HERE / "results" / run.name
-    results.mkdir(parents=True, exist_ok=True)
     has_rooms = run.config.rooms is not None
-    for name in (*FILES, ROSTER) if has_rooms else FILES:
-        shutil.copyfile(run.folder / name, results / Path(name).name)
-    links = []
-    for picture, text in PICTURES.items():
-        if has_rooms or not picture.startswith("transfer"):
-            asset = f"assets/tasks_{run.name}_{picture}.png"
-            shutil.copyfile(run.folder / "figures" / f"{picture}.png", HERE.parent / asset)
-            links.append(f"![{text}](../{asset})\n")
+    pictures = {
+        picture: text
+        for picture, text in PICTURES.items()
+        if has_rooms or not picture.startswith("transfer")
+    }
+    copies = {picture: f"tasks_{run.name}_{picture}" for picture in pictures}
+    results = keep_results(run, HERE, (*FILES, ROSTER) if has_rooms else FILES, copies)
+    links = [f"![{text}](../assets/{copies[name]}.png)\n" for name, text in pictures.items()]
     tables = all_tables(run.config, read_records(results / "records.csv"))
     if has_rooms:
         tables["networks"] = zoo_table(pd.read_csv(results / "roster.csv"))
@@ -59,21 +54,7 @@ def publish(run: Run[TaskRelatednessConfig]) -> None:
     sections |= {"conditions": conditions_line(run), "pictures": "\n".join(links)}
     if run.name != MAIN:
         sections = {f"{run.name} {name}": text for name, text in sections.items()}
-    _fill(HERE / "README.md", sections)
-
-
-def _fill(page: Path, sections: Mapping[str, str]) -> None:
-    """Fills those of `sections` that the page has.
-
-    Raises:
-        ValueError: when it has none of them.
-    """
-    text = page.read_text(encoding="utf-8")
-    there = [name for name in sections if f"<!-- begin {name} -->" in text]
-    if not there:
-        raise ValueError(f"{page} has no section for {', '.join(sections)}.")
-    for name in there:
-        replace_section(page, name, sections[name])
+    fill_page(HERE / "README.md", sections, partly=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from modelgif.loading.checkpoint import is_complete, read_card, write_checkpoint
 from modelgif.loading.load import load_model
 from modelgif.reporting.table import write_csv
 from task_relatedness.config import TaskRelatednessConfig
-from task_relatedness.learning.training import judge, learn
+from task_relatedness.learning.training import evaluate_answers, learn
 from task_relatedness.rooms.data_set import load_rooms
 from task_relatedness.rooms.mirror import mirrored_at_random
 from task_relatedness.zoo import (
@@ -88,11 +89,19 @@ def _make(run: Run[TaskRelatednessConfig], name: str) -> None:
         "n_parameters": sum(weights.numel() for weights in encoder.parameters()),
     }
     answers = predict(model, shown)
-    card |= judge(task, answers, tested.targets[name], shown, seen.targets[name])
+    card |= evaluate_answers(task, answers, tested.targets[name], shown, seen.targets[name])
     write_checkpoint(decoder_path(run, name), decoder, {"architecture": addresses["decoder"]})
     write_checkpoint(
         encoder_path(run, name), encoder, {"architecture": addresses["encoder"]} | card
     )
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    if run.config.published is not None:
+        return []
+    paths = [path(run, name) for name in run.config.tasks for path in (encoder_path, decoder_path)]
+    return [*paths, run.folder / "zoo" / "roster.csv"]
 
 
 if __name__ == "__main__":

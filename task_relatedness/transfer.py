@@ -1,7 +1,7 @@
 """Stage 2: trains a small decoder for every task on every frozen encoder, with little data.
 
 How well task i's encoder serves task j is measured, not assumed: Taskonomy's transfers of first
-order (Zamir et al., CVPR 2018, section 3.2). One file a target; finished ones are skipped.
+order (Zamir et al., CVPR 2018, section 3.2). One file per target; finished ones are skipped.
 """
 
 from functools import lru_cache, partial
@@ -163,6 +163,12 @@ def _features(
         scaled = ((of_known - mean) / std, (of_tested - mean) / std)
         features[source] = tuple(part.to(device) for part in scaled)
     return features
+
+
+def files(run: Run[TaskRelatednessConfig]) -> list[Path]:
+    """Returns the files that the stage makes, for ``--status``."""
+    given = run.config.published is not None
+    return [] if given else [_path(run, target) for target in run.config.tasks]
 
 
 if __name__ == "__main__":

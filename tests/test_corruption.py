@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelgif.loading.card import CardError, parse_card
+from modelgif.loading.card import parse_card
 from modelgif.loading.checkpoint import read_card
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import CardError, CheckpointError
 from tests.support.corruption import KINDS, Kind, flips
 
 
@@ -47,7 +47,7 @@ def replaced(path: Path, old: bytes, new: bytes) -> None:
 def test_damage_to_the_name_of_a_cards_digest_is_seen(tmp_path: Path) -> None:
     folder = written("checkpoint and card", tmp_path)
     replaced(folder / "model.json", b"card_sha256", b"card_shb256")
-    with pytest.raises(CheckpointError, match="not a sound card; delete it and make"):
+    with pytest.raises(CheckpointError, match="not a valid card; make"):
         read_card(folder / "model.safetensors")
 
 
@@ -79,7 +79,7 @@ def test_a_record_with_an_overlong_header_is_seen(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[29] = 0xFF
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no whole archive of torch.save"):
+    with pytest.raises(ValueError, match="not a complete archive of torch.save"):
         KINDS["snapshot of a training"].read(tmp_path)
 
 

@@ -54,7 +54,7 @@ def test_distance_of_a_zoo(run, tmp_path):
 
 
 def test_verdict_with_report(run, tmp_path):
-    judged = {one.suspect: one for one in run("verdict_with_report")[0]["judged"]}
+    judged = {one.suspect: one for one in run("verdict_with_report")[0]["results"]}
     assert judged["fine_tuned"].decision == "derived"
     assert judged["fine_tuned"].p_value == 1 / 20
     assert judged["honest"].decision != "derived"

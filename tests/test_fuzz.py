@@ -49,5 +49,5 @@ def test_a_length_beyond_the_archive_is_refused_like_any_damage(tmp_path: Path) 
     content = bytearray(path.read_bytes())
     content[28:30] = b"\xff\xff"  # of the extra field of the first record
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no sound snapshot .*: delete it"):
+    with pytest.raises(ValueError, match="not a valid snapshot .*: move it away"):
         READERS["snapshot"](path)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError
 from tests.support.hostile_files import hostile_files
 from tests.support.hostile_weights import link_to_a_secret
 

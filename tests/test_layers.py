@@ -17,7 +17,7 @@ FLOORS = (
     ("fields",),
     ("references",),
     ("loading",),
-    ("zoo", "methods"),
+    ("zoo", "methods", "lineage"),
     ("sketches", "reporting"),
     ("experiment",),
     ("cli",),

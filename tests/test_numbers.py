@@ -83,7 +83,7 @@ def by_streaming(zoo: Zoo, references: References, _: Path, **options) -> Tensor
 
 
 def by_sketches(zoo: Zoo, references: References, folder: Path, **options) -> Tensor:
-    options = {"n_steps": S, "size": 2**16, "precision": "float32"} | options
+    options = {"n_steps": S, "size": 2**16, "number_format": "float32"} | options
     sketches = []
     for name, model in zoo.items():
         path = folder / f"{name}.sketch"

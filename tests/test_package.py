@@ -14,12 +14,22 @@ import zipfile
 from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
+import torch
+
+from modelgif.references.file import write_references
+from modelgif.references.references import References
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"experiments", "timm", "hf", "ray", "index", "rooms", "test"}
+EXTRAS = {
+    *("images", "report", "experiments", "timm", "hf", "ray", "index", "rooms", "docs", "test"),
+}
 # What the extras bring, and what must not be needed without them.
-NOT_THERE = ("pydantic", "yaml", "skimage", "timm", "transformers", "faiss", "ray", "mitsuba")
+NOT_THERE = (
+    *("PIL", "sklearn", "torchvision", "jinja2", "matplotlib", "pandas", "xlsxwriter"),
+    *("pydantic", "yaml", "skimage", "timm", "transformers", "faiss", "ray", "mitsuba"),
+)
 NETWORK = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=10&seed={}"
 # A finder, so that their traces in the environment of the tests cannot be imported.
 WITHOUT_EXTRAS = f"""
@@ -70,7 +80,7 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-def ran(installed, *command):
+def ran(installed, *command, status=0):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [installed / "bin" / command[0], *command[1:]],
@@ -79,7 +89,7 @@ def ran(installed, *command):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout
 
 
@@ -89,7 +99,7 @@ def test_the_wheel_holds_the_library_whole_and_no_testbed(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"modelgif"}
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "modelgif").rglob("*.py")}
     assert expected <= names
-    assert {"modelgif/py.typed", "modelgif/experiment/templates/report.html"} <= names
+    assert {"modelgif/py.typed", "modelgif/reporting/templates/report.html"} <= names
 
 
 def test_the_wheel_says_what_it_needs(wheel):
@@ -110,6 +120,59 @@ def test_requirements_hold_an_exact_version_of_everything_named():
     assert wanted - pinned == set()
 
 
+def stated_versions():
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    versions = [text.rpartition(" :: ")[2] for text in classifiers if ":: Python ::" in text]
+    assert versions
+    return versions
+
+
+def test_the_stated_versions_of_python_are_those_of_the_first_page_and_the_workflow():
+    stated = stated_versions()
+    *others, last = stated
+    assert f"Python {', '.join(others)} or {last}" in (ROOT / "README.md").read_text()
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "python: [" + ", ".join(f'"{version}"' for version in stated) + "]" in workflow
+
+
+# What other interpreters can do without torch: compile every file, and print the help.
+OTHER_PYTHON = """
+import sys
+from pathlib import Path
+
+assert sys.version_info[:2] == tuple(map(int, sys.argv[1].split(".")))
+for file in Path(sys.argv[2]).rglob("*.py"):
+    compile(file.read_text(encoding="utf-8"), str(file), "exec")
+sys.path[:0] = [str(Path(sys.argv[2]).parent), sys.argv[3]]
+from modelgif.cli.main import main
+main(["verdict", "--help"])
+"""
+
+
+def interpreter(version):
+    """An interpreter of this version: on the path, or one of pyenv's."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python{version}"), *root.glob(f"versions/{version}.*/bin/python")]
+    for python in filter(None, found):
+        if subprocess.run([python, "-V"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+@pytest.mark.parametrize("version", stated_versions())
+def test_every_stated_python_compiles_the_sources_and_prints_help(version, tmp_path):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    (tmp_path / "click").symlink_to(Path(click.__file__).parent)
+    command = [python, "-I", "-B", "-W", "error", "-c", OTHER_PYTHON, version]
+    done = subprocess.run(
+        [*command, str(ROOT / "modelgif"), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--independent" in done.stdout
+
+
 def _name(requirement):
     for mark in "[<>=!~ ":
         requirement = requirement.partition(mark)[0]
@@ -121,9 +184,30 @@ def test_the_installed_command_compares_two_models(installed):
     assert ran(installed, "python", "-c", where).startswith(str(installed))
     assert "verdict" in ran(installed, "modelgif", "--help")
     models = [NETWORK.format(seed) for seed in (1, 2)]
-    few = ["--references", "digits", "-n", "2", "--steps", "2", "--json"]
-    found = json.loads(ran(installed, "modelgif", "compare", *models, *few))
-    assert 0 < found["distance"] < 2
+    write_references(
+        installed / "references.safetensors", References(torch.rand(2, 1, 8, 8), ("a", "b"))
+    )
+    few = ["--references", "references.safetensors", "--steps", "2"]
+    compared = json.loads(ran(installed, "modelgif", "compare", *models, *few, "--json"))
+    assert 0 < compared["distance"] < 2
+    assert "| 1-modelgif" in ran(installed, "modelgif", "distance", *models, *few)
+    many = [NETWORK.format(seed) for seed in range(3, 6)]
+    verdict = ["verdict", "--victim", models[0], "--suspect", models[1], "--independent", *many]
+    assert "| undecided |" in ran(installed, "modelgif", *verdict, *few, status=4)
+    assert "| True |" in ran(installed, "modelgif", "extract", *models, *few, "-o", "fields")
+    ran(installed, "modelgif", "index", "add", "known", *models, *few)
+    assert "| distance |" in ran(installed, "modelgif", "index", "search", "known", many[0], *few)
+    store = "fields/1-modelgif.experiment.networks-convnet.h5"
+    assert "a field store" in ran(installed, "modelgif", "info", store)
+
+
+def test_the_library_shows_distances_without_extras(installed):
+    code = "import modelgif as gif, torch; print(gif.DistanceMatrix(('a', 'b'), torch.eye(2)))"
+    assert ran(installed, "python", "-c", code).splitlines()[1:] == [
+        "      a     b",
+        "a 1.000 0.000",
+        "b 0.000 1.000",
+    ]
 
 
 def test_every_verb_is_there_without_extras(installed):

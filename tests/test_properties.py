@@ -144,10 +144,10 @@ def test_references_may_come_in_any_blocks(drawn: list[Tensor], data: st.DataObj
 @few
 @given(fields(2), st.permutations(range(6)), st.sampled_from(["float32", "float16", "sign"]), seeds)
 def test_sketches_of_any_fields(
-    drawn: list[Tensor], order: list[int], precision: str, seed: int
+    drawn: list[Tensor], order: list[int], number_format: str, seed: int
 ) -> None:
     def sketch(field: Tensor, order: list[int] | None = None):
-        sketcher = Sketcher(4096, seed=seed, precision=precision)
+        sketcher = Sketcher(4096, seed=seed, number_format=number_format)
         for row in range(len(field)) if order is None else [r for r in order if r < len(field)]:
             sketcher.add(field[row : row + 1], [f"r{row}"])
         return sketcher.finish(replace(HEADER, n_steps=field.shape[1]))
@@ -225,12 +225,9 @@ def test_holm_keeps_its_level_exactly(m: int) -> None:
 # Scores of transferability.
 
 SCORES = {
-    "logme": scores.logme,
-    "h_score": scores.h_score,
-    "regularised_h_score": scores.regularised_h_score,
-    "transrate": scores.transrate,
-    "knn": scores.knn,
-    "gbc": scores.gbc,
+    name: score.compute
+    for name, score in scores.scores().items()
+    if score.invariances >= {"class names", "order", "rotation"}
 }
 
 

@@ -267,7 +267,7 @@ NAN = float("nan")
         (lambda: tpr_at_fpr([1], [1], fpr=1.5), r"fpr must lie in \[0, 1\], got 1.5"),
         (lambda: auc_interval(1.2, 3, 3), r"an AUC in \[0, 1\].* got 1.2, 3, 3, 0.95"),
         (lambda: auc_interval(NAN, 3, 3), "got nan"),
-        (lambda: auc_interval(0.5, 0, 3), "at least one model a side"),
+        (lambda: auc_interval(0.5, 0, 3), "at least one model per side"),
         (lambda: auc_interval(0.5, 3, 3, level=1), r"a level in \(0, 1\)"),
         (lambda: spearman([1, 2], [1, 2, 3]), r"one length, at least 2, got shapes \(2,\)"),
         (lambda: spearman([1], [1]), "at least 2"),

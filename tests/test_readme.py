@@ -1,10 +1,13 @@
 """The README's code runs, and the files it names are there."""
 
 import re
+from graphlib import CycleError
 from pathlib import Path
 
 import pytest
 import torch
+
+from docs.count_rooms import arrows, floors
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -23,6 +26,35 @@ def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
     assert [float(row.split()[1 + other]) for row, other in zip(rows, (1, 0), strict=True)] == (
         pytest.approx([float(one)] * 2, abs=6e-4)
     )
+
+
+def test_the_architecture_page_shows_every_package():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = "\n".join(line for line in page.splitlines() if line.startswith("| "))
+    missing = [room for room in arrows(ROOT) if f"`{room}`" not in table]
+    assert not missing
+
+
+def test_rooms_floors_and_arrows_are_counted(tmp_path):
+    library = tmp_path / "modelgif"
+    (library / "top").mkdir(parents=True)
+    (library / "__init__.py").write_text("from modelgif.middle import a\n")
+    (library / "ground.py").write_text("import torch\n")
+    (library / "middle.py").write_text("def f():\n    import modelgif.ground\n")
+    (library / "top" / "__init__.py").write_text("")
+    (library / "top" / "a.py").write_text(
+        "from modelgif import ground, middle\nimport modelgif.top.b\n"
+    )
+    below = arrows(tmp_path)
+    assert below["top"] == {"ground", "middle"}
+    assert floors(below) == {"ground": 0, "middle": 1, "modelgif": 2, "top": 2}
+    (library / "ground.py").write_text("from modelgif.top.a import x\n")
+    with pytest.raises(CycleError):
+        floors(arrows(tmp_path))
+
+
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 140
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

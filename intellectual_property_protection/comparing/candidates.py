@@ -1,4 +1,4 @@
-"""The candidates at which models may be described: pools of test images, made once a run."""
+"""The candidates at which models may be described: pools of test images, made once per run."""
 
 from collections.abc import Sequence
 

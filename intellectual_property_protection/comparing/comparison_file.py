@@ -19,13 +19,13 @@ class Comparison:
     """What has been computed of one model and the victim, each with a digest of its making.
 
     Attributes:
-        means: by method, distances ``[N]`` at every candidate, float64.
-        wholes: by ``METHOD@SOURCE``, one distance.
+        per_reference: by method, distances ``[N]`` at every candidate, float64.
+        of_sets: by ``METHOD@SOURCE``, one distance.
         made_from: by the same names, `digest` of all that the numbers depend on.
     """
 
-    means: dict[str, np.ndarray] = field(default_factory=dict)
-    wholes: dict[str, float] = field(default_factory=dict)
+    per_reference: dict[str, np.ndarray] = field(default_factory=dict)
+    of_sets: dict[str, float] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
 
     def holds(self, name: str, made_from: str) -> bool:
@@ -33,7 +33,7 @@ class Comparison:
         return self.made_from.get(name) == made_from
 
     def put(self, name: str, value: np.ndarray | float, made_from: str) -> None:
-        """Adds a mean's array or a whole's number, in the place of what was there.
+        """Adds an array of distances, or the distance of a set, replacing the one before.
 
         Raises:
             ValueError: when a number is not finite: leave out what cannot be measured.
@@ -41,9 +41,9 @@ class Comparison:
         if not np.isfinite(value).all():
             raise ValueError(f"{name} is not finite: its model's outputs or weights overflow.")
         if isinstance(value, np.ndarray):
-            self.means[name] = value
+            self.per_reference[name] = value
         else:
-            self.wholes[name] = value
+            self.of_sets[name] = value
         self.made_from[name] = made_from
 
 
@@ -55,7 +55,7 @@ def digest(*things: object) -> str:
 def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> None:
     """Writes `comparison` to `path` (``.h5``), whole or not at all."""
     with whole_file(path) as part, h5py.File(part, "w", libver="latest") as file:
-        for name, value in {**comparison.means, **comparison.wholes}.items():
+        for name, value in {**comparison.per_reference, **comparison.of_sets}.items():
             array = np.asarray(value, dtype=np.float64)
             # Checksums need chunks, and a lone number has none.
             options = {"fletcher32": True} if array.ndim else {}
@@ -67,7 +67,7 @@ def read_comparison(path: str | os.PathLike[str]) -> Comparison:
     """Returns the comparison at `path`, or an empty one where there is none.
 
     Raises:
-        OSError: when the file is damaged; delete it.
+        OSError: when the file is damaged; moved away, it is made again.
     """
     found = Comparison()
     if not Path(path).exists():
@@ -84,31 +84,38 @@ class Comparisons:
     """The comparisons of all models with the victim, side by side.
 
     Attributes:
-        means: by method, ``[M, N]``; a row of NaN for a model that the method cannot describe.
-        wholes: by ``METHOD@SOURCE``, ``[M]``, likewise.
+        per_reference: by method, ``[M, N]``; a row of NaN for a model that the method cannot
+            describe.
+        of_sets: by ``METHOD@SOURCE``, ``[M]``; NaN for such a model.
         ids: of the candidates ``[N]``.
     """
 
-    means: Mapping[str, np.ndarray]
-    wholes: Mapping[str, np.ndarray]
+    per_reference: Mapping[str, np.ndarray]
+    of_sets: Mapping[str, np.ndarray]
     ids: Sequence[str]
 
     def at(self, method: str, source: Source) -> np.ndarray:
-        """Returns the distances of a mean at the candidates of a source, ``[M, n]``."""
+        """Returns a per-reference method's distances at a source's candidates, ``[M, n]``."""
         rows = [i for i, name in enumerate(self.ids) if name.startswith(f"{source}/")]
-        return self.means[method][:, rows]
+        return self.per_reference[method][:, rows]
 
 
 def side_by_side(
     comparisons: Sequence[Comparison],
     ids: Sequence[str],
-    means: Sequence[str],
-    wholes: Sequence[str],
+    per_reference: Sequence[str],
+    of_sets: Sequence[str],
 ) -> Comparisons:
-    """Returns the methods named in `means` and ``METHOD@SOURCE`` in `wholes` of all models."""
+    """Returns the methods `per_reference` and the ``METHOD@SOURCE`` of `of_sets` of all models."""
     nowhere = np.full(len(ids), np.nan)
     return Comparisons(
-        {name: np.stack([one.means.get(name, nowhere) for one in comparisons]) for name in means},
-        {name: np.array([one.wholes.get(name, np.nan) for one in comparisons]) for name in wholes},
+        {
+            name: np.stack([one.per_reference.get(name, nowhere) for one in comparisons])
+            for name in per_reference
+        },
+        {
+            name: np.array([one.of_sets.get(name, np.nan) for one in comparisons])
+            for name in of_sets
+        },
         ids,
     )

@@ -1,7 +1,7 @@
-"""The bench: compares one model after the other with the victim, at the same candidates."""
+"""Compares one model after the other with the victim, at the same candidates, by every method."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from intellectual_property_protection.comparing.candidates import first_of
 from intellectual_property_protection.comparing.comparison_file import Comparison, digest
-from intellectual_property_protection.comparing.methods import FIELD_STEPS, MEANS, WHOLES, Options
 from intellectual_property_protection.config import IPPConfig
+from intellectual_property_protection.methods import FIELD_STEPS, PER_REFERENCE, SETS
 from modelgif.distances.distance import ZeroCellWarning, distance_per_reference, zero_cells
 from modelgif.experiment.seeding import seeded_generator
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import weights_sha256
+from modelgif.methods import Method
 from modelgif.references.references import References
 from modelgif.storage.field_store import FieldStore
 
@@ -25,8 +26,8 @@ ZERO_CELLS = "zero_cells"
 _BLOCK = 128
 
 
-class Bench:
-    """What every comparison with the victim needs.
+class VictimComparison:
+    """All that a comparison of a model with the victim needs, made once for all models.
 
     Args:
         config: which methods, and the settings of fields.
@@ -57,39 +58,47 @@ class Bench:
             config.data.model_dump(mode="json", include={"name", "size"}),
             config.seed,
         )
-        # The victim's descriptions, made when first asked for.
+        # The victim's descriptions, made when first asked for; those of sets with the arguments.
         self._victims: dict[str, Any] = {}
 
-    def compare(self, model: nn.Module, found: Comparison, *, same_labels: bool) -> None:
+    def compare_with_victim(
+        self, model: nn.Module, found: Comparison, *, same_classes: bool, same_architecture: bool
+    ) -> None:
         """Adds to `found` what is configured and not in it yet.
 
         Args:
             model: on the victim's device.
             found: what is known of this model; numbers of other weights, candidates or settings
                 are replaced.
-            same_labels: whether its classes are the victim's; methods that compare answers class
-                by class are left out otherwise.
+            same_classes: whether its classes are the victim's; methods that need this are left
+                out otherwise.
+            same_architecture: whether its architecture is the victim's, as `same_classes`.
         """
+
+        def can_compare(method: Method) -> bool:
+            return (same_classes or not method.same_classes) and (
+                same_architecture or not method.same_architecture
+            )
+
+        evaluation = self.config.evaluation
+        base = (*self._base, weights_sha256(model))
         with warnings.catch_warnings():
             # Cells without direction are counted, and maps without are rare and at distance 1.
             warnings.simplefilter("ignore", ZeroCellWarning)
-            self._compare(model, found, same_labels)
-
-    def _compare(self, model: nn.Module, found: Comparison, same_labels: bool) -> None:
-        evaluation = self.config.evaluation
-        base = (*self._base, weights_sha256(model))
-        self._compare_fields(model, found, base)
-        for name in evaluation.means:
-            if name in MEANS and (same_labels or MEANS[name].any_labels):
-                self._compare_mean(name, model, found, base)
-        for name in evaluation.wholes:
-            if same_labels or WHOLES[name].any_labels:
-                self._compare_whole(name, model, found, base)
+            self._compare_fields(model, found, base)
+            for name in evaluation.per_reference_methods:
+                if name in PER_REFERENCE and can_compare(PER_REFERENCE[name]):
+                    self._compare_per_reference(PER_REFERENCE[name], model, found, base)
+            for name in evaluation.set_methods:
+                if can_compare(SETS[name]):
+                    self._compare_sets(SETS[name], model, found, base)
 
     def _compare_fields(self, model: nn.Module, found: Comparison, base: Sequence[object]) -> None:
         """Adds the distances of fields, over all steps or some."""
         config = self.config.field
-        wanted = [name for name in self.config.evaluation.means if name in FIELD_STEPS]
+        wanted = [
+            name for name in self.config.evaluation.per_reference_methods if name in FIELD_STEPS
+        ]
         made_from = digest(base, "field", config.model_dump(mode="json"))
         if all(found.holds(name, made_from) for name in [*wanted, ZERO_CELLS]):
             return
@@ -115,42 +124,48 @@ class Bench:
             found.put(name, torch.cat(parts[name]).numpy(), made_from)
         found.put(ZERO_CELLS, float(n_zero), made_from)
 
-    def _compare_mean(
-        self, name: str, model: nn.Module, found: Comparison, base: Sequence[object]
+    def _compare_per_reference(
+        self, method: Method, model: nn.Module, found: Comparison, base: Sequence[object]
     ) -> None:
         """Adds the distances of a method that compares references one by one."""
-        method = MEANS[name]
-        made_from = digest(base, name)
-        if found.holds(name, made_from):
+        options = [_described(method.options)] if method.options else []
+        made_from = digest(base, method.name, *options)
+        if found.holds(method.name, made_from):
             return
-        if name not in self._victims:
-            self._victims[name] = [
-                method.describe(self.victim, self._images(rows), self.baseline)
+        if method.name not in self._victims:
+            self._victims[method.name] = [
+                method.describe(self.victim, **self._arguments(method, self._images(rows)))
                 for rows in self._blocks()
             ]
         parts = [
-            method.per_reference(theirs, method.describe(model, self._images(rows), self.baseline))
-            for theirs, rows in zip(self._victims[name], self._blocks(), strict=True)
+            method.distances(
+                victims, method.describe(model, **self._arguments(method, self._images(rows)))
+            )
+            for victims, rows in zip(self._victims[method.name], self._blocks(), strict=True)
         ]
-        found.put(name, torch.cat(parts).double().cpu().numpy(), made_from)
+        found.put(method.name, torch.cat(parts).double().cpu().numpy(), made_from)
 
-    def _compare_whole(
-        self, name: str, model: nn.Module, found: Comparison, base: Sequence[object]
+    def _compare_sets(
+        self, method: Method, model: nn.Module, found: Comparison, base: Sequence[object]
     ) -> None:
         """Adds the distances of a method that compares all references of a source together."""
-        references, method = self.config.references, WHOLES[name]
-        for source in self.config.evaluation.whole_sources:
-            key = f"{name}@{source}"
+        references = self.config.references
+        for source in self.config.evaluation.set_sources:
+            key = f"{method.name}@{source}"
             made_from = digest(base, key, references.count, _described(method.options))
             if source not in references.sources or found.holds(key, made_from):
                 continue
             if key not in self._victims:
                 images = first_of(self.candidates, source, references.count).images.to(self._like)
-                generator = seeded_generator(self.config.seed, key)
-                self._victims[key] = method.prepare(
-                    self.victim, images, self.baseline, generator, method.options
-                )
-            found.put(key, self._victims[key](model), made_from)
+                given = self._arguments(method, images, key)
+                self._victims[key] = given, method.describe(self.victim, **given)
+            given, victims = self._victims[key]
+            found.put(key, method.distance(victims, method.describe(model, **given)), made_from)
+
+    def _arguments(self, method: Method, images: Tensor, *key: str) -> dict[str, Any]:
+        """The arguments of a method's description, the same for all models."""
+        generator = seeded_generator(self.config.seed, *key)
+        return method.arguments(self.victim, images, baseline=self.baseline, generator=generator)
 
     @property
     def _like(self) -> Tensor:
@@ -165,6 +180,6 @@ class Bench:
         return [slice(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
 
 
-def _described(options: Options) -> dict[str, str]:
+def _described(options: Mapping[str, Any]) -> dict[str, str]:
     """The options of a method in words that are the same in every process."""
     return {name: getattr(value, "__name__", repr(value)) for name, value in options.items()}

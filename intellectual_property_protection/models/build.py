@@ -1,4 +1,4 @@
-"""The workshop: how each model of the zoo is made."""
+"""Builds each model of the zoo by its recipe."""
 
 import copy
 from dataclasses import dataclass
@@ -9,12 +9,8 @@ from torch import Tensor, nn
 
 from intellectual_property_protection.config import RecipesConfig
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.models.pruning import (
-    make_permanent,
-    prune_inactive,
-    prune_smallest,
-)
-from intellectual_property_protection.recipe import ADVERSARIAL, Data
+from intellectual_property_protection.models.pruning import make_permanent
+from intellectual_property_protection.recipe import Data
 from modelgif.data.image_data import ImageData
 from modelgif.experiment.adversarial_training import train_adversarially
 from modelgif.experiment.networks import network_address
@@ -23,12 +19,12 @@ from modelgif.experiment.training import TrainingConfig, predict, train
 from modelgif.loading.load import load_model
 from modelgif.references.adversarial import pgd
 
-# Images by which the least active channels are found, and which robust accuracy is taken of.
-N_ACTIVE = N_ATTACKED = 500
+# Clean images that a recipe's change sees, and those whose robust accuracy is measured.
+N_CLEAN = N_ATTACKED = 500
 
 
 @dataclass(frozen=True)
-class Workshop:
+class ModelBuilder:
     """What models are made from.
 
     Attributes:
@@ -47,7 +43,7 @@ class Workshop:
     transfer: ImageData | None
     device: torch.device
 
-    def make(self, member: Member, parent: nn.Module | None) -> nn.Module:
+    def build(self, member: Member, parent: nn.Module | None) -> nn.Module:
         """Returns the trained model of `member`, in evaluation mode on the device.
 
         Args:
@@ -57,15 +53,15 @@ class Workshop:
         Raises:
             ValueError: when `parent` is missing.
         """
-        if member.parent is None:
-            return self._from_scratch(member)
+        if not member.made_by.has_parent:
+            return self._from_random(member, None)
         if parent is None:
             raise ValueError(f"{member.name} is made from {member.parent}: give that model.")
-        if member.recipe.startswith("extract"):
-            return self._extracted(member, parent)
-        if member.recipe.startswith("transfer"):
-            return self._transferred(member, parent)
-        return self._finetuned(member, parent)
+        if member.made_by.start == "random":
+            return self._from_random(member, parent)
+        if member.made_by.start == "parent":
+            return self._from_copy(member, parent)
+        return self._from_features(member, parent)
 
     def data_of(self, member: Member) -> ImageData:
         """Returns what the member learns, and the test images of its label set.
@@ -83,8 +79,8 @@ class Workshop:
         """Returns the accuracy on the first test images, each moved by the attack of `recipes`."""
         data = self.data_of(member)
         images, labels = data.test_images[:N_ATTACKED], data.test_labels[:N_ATTACKED]
-        hostile = self._attack(member, "robust")(model, images.to(self.device), labels)
-        return (predict(model, hostile).argmax(1) == labels).double().mean().item()
+        adversarial = self._attack(member, "robust")(model, images.to(self.device), labels)
+        return (predict(model, adversarial).argmax(1) == labels).double().mean().item()
 
     def card(self, member: Member) -> dict[str, object]:
         """Returns what the member's checkpoint says of the network and its data."""
@@ -96,48 +92,54 @@ class Workshop:
             "seed": self.seed,
         }
 
-    def _from_scratch(self, member: Member) -> nn.Module:
-        model, data = self._untrained(member), self.data_of(member)
-        self._fit(model, member, self.recipes.scratch, data.train_images, data.train_labels)
-        if member.recipe in ADVERSARIAL:
-            self._harden(model, member, data.train_images, data.train_labels)
-        return model
-
-    def _extracted(self, member: Member, parent: nn.Module) -> nn.Module:
-        images = self.data_of(member).train_images
-        logits = predict(parent, images)
-        labels = logits.argmax(1)
-        answers = logits.softmax(1) if member.recipe == "extract_probability" else labels
+    def _from_random(self, member: Member, parent: nn.Module | None) -> nn.Module:
+        """A new network, trained on labels, or on what `parent` says of the same images."""
+        recipe, data = member.made_by, self.data_of(member)
+        labels = targets = data.train_labels
+        if parent is not None:
+            logits = predict(parent, data.train_images)
+            labels = targets = logits.argmax(1)
+            if recipe.targets == "parent's probabilities":
+                targets = logits.softmax(1)
         model = self._untrained(member)
-        self._fit(model, member, self.recipes.extract, images, answers)
-        if member.recipe in ADVERSARIAL:
-            self._harden(model, member, images, labels)
+        self._fit(model, member, data.train_images, targets)
+        if recipe.adversarial:
+            self._train_adversarially(model, member, data.train_images, labels)
         return model
 
-    def _finetuned(self, member: Member, parent: nn.Module) -> nn.Module:
-        model, data = copy.deepcopy(parent), self.data_of(member)
-        if member.recipe == "prune" and member.ratio is not None:
-            prune_smallest(model, member.ratio)
-        if member.recipe == "fine_prune" and member.ratio is not None:
-            seen = data.train_images[:N_ACTIVE].to(self.device)
-            prune_inactive(model, seen, member.ratio, layers=self.recipes.fine_prune_layers)
-        if member.recipe == "finetune_last":
-            _freeze_all_but_last(model)
-        self._fit(model, member, self.recipes.finetune, data.train_images, data.train_labels)
-        make_permanent(model)
-        return model.requires_grad_(True)
+    def _from_copy(self, member: Member, parent: nn.Module) -> nn.Module:
+        """A copy of `parent`, changed and trained further."""
+        recipe, model, data = member.made_by, copy.deepcopy(parent), self.data_of(member)
+        if recipe.change is not None:
+            options = {k: getattr(self.recipes, name) for k, name in recipe.change_options.items()}
+            if recipe.needs_ratio:
+                options["ratio"] = member.ratio
+            recipe.change(
+                model,
+                data.train_images[:N_CLEAN].to(self.device),
+                generator=seeded_generator(self.seed, member.name, "change"),
+                **options,
+            )
+        return self._trained_further(model, member, data)
 
-    def _transferred(self, member: Member, parent: nn.Module) -> nn.Module:
-        if self.recipes.transfer is None:
-            raise ValueError(f"{member.name} needs recipes.transfer.")
-        model, data = self._untrained(member), self.data_of(member)
+    def _from_features(self, member: Member, parent: nn.Module) -> nn.Module:
+        """All but the last layer of `parent`, under a new one."""
+        model = self._untrained(member)
         last, _ = _last_layer(model)
         body = {k: v for k, v in parent.state_dict().items() if not k.startswith(f"{last}.")}
         model.load_state_dict(model.state_dict() | body)
-        if member.recipe == "transfer_last":
+        return self._trained_further(model, member, self.data_of(member))
+
+    def _trained_further(self, model: nn.Module, member: Member, data: ImageData) -> nn.Module:
+        if member.made_by.layers == "last":
             _freeze_all_but_last(model)
-        self._fit(model, member, self.recipes.transfer, data.train_images, data.train_labels)
-        return model.requires_grad_(True)
+        self._fit(model, member, data.train_images, data.train_labels)
+        # What a change has masked stays masked.
+        make_permanent(model)
+        model.requires_grad_(True)
+        if member.made_by.adversarial:
+            self._train_adversarially(model, member, data.train_images, data.train_labels)
+        return model
 
     def _architecture(self, member: Member) -> str:
         n_channels = self.data.train_images.shape[1]
@@ -153,19 +155,17 @@ class Workshop:
         query = "".join(f"&{key}={value}" for key, value in options.items())
         return load_model(self._architecture(member) + query, device=self.device)
 
-    def _fit(
-        self,
-        model: nn.Module,
-        member: Member,
-        training: TrainingConfig,
-        images: Tensor,
-        targets: Tensor,
-    ) -> None:
+    def _fit(self, model: nn.Module, member: Member, images: Tensor, targets: Tensor) -> None:
+        name = member.made_by.settings
+        settings: TrainingConfig | None = getattr(self.recipes, name)
+        if settings is None:
+            raise ValueError(f"{member.name} needs recipes.{name}.")
         order = seeded_generator(self.seed, member.name, "order")
-        train(model, images, targets, training, generator=order)
+        train(model, images, targets, settings, generator=order)
 
-    def _harden(self, model: nn.Module, member: Member, images: Tensor, labels: Tensor) -> None:
-        """Goes on with adversarial training."""
+    def _train_adversarially(
+        self, model: nn.Module, member: Member, images: Tensor, labels: Tensor
+    ) -> None:
         if self.recipes.adversarial is None:
             raise ValueError(f"{member.name} needs recipes.adversarial.")
         train_adversarially(

@@ -41,7 +41,8 @@ def transfer_data(config: IPPConfig, other: ImageData) -> ImageData | None:
         other: the half of the data set that attackers know.
 
     Raises:
-        ValueError: for another data set whose images have another shape, or a label that is none.
+        ValueError: for another data set whose images have another shape, or a label outside the
+            data set.
     """
     if config.transfer is None:
         return None

@@ -104,7 +104,7 @@ def mean_activations(
         batch_size: images at a time.
 
     Returns:
-        For each entry of `channels`, one number a channel.
+        For each entry of `channels`, one number per channel.
     """
     totals: dict[nn.Module, Tensor] = {}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.recipe import Recipe, Role
+from intellectual_property_protection.recipe import Role
+from intellectual_property_protection.recipes import RECIPES
 
 DOWNLOAD = "https://drive.google.com/drive/folders/1idozSeUa9fHQBdPwMGWmQ7GhZuD3Rtpc"
 
@@ -25,7 +26,7 @@ class _Group(NamedTuple):
 
     file: str
     role: Role
-    recipe: Recipe
+    recipe: str
     architectures: tuple[str, ...]
     label_set: str = "source"
     first: int = 0
@@ -67,7 +68,8 @@ def published_files() -> Mapping[Member, str]:
         words += [group.recipe] if derived else []
         words += [group.label_set] if group.label_set != "source" else []
         for i, architecture in enumerate(group.architectures, group.first):
-            ratio = round(0.05 * i or 1 / _N_CHANNELS, 4) if group.recipe == "fine_prune" else None
+            pruned = RECIPES[group.recipe].needs_ratio
+            ratio = round(0.05 * i or 1 / _N_CHANNELS, 4) if pruned else None
             member = Member(
                 f"{'_'.join(words)}-{architecture}-{i}",
                 group.role,

@@ -11,8 +11,9 @@ from intellectual_property_protection.member import Member
 from intellectual_property_protection.models.published_files import published_file, published_files
 from modelgif.data.image_data import ImageData
 from modelgif.experiment.networks import network_address
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError, load_strictly, read_state_dict
+from modelgif.loading.state_dict import load_strictly, read_state_dict
 
 # As in the ``dataset.py`` of the zoo's authors.
 PREPROCESSING = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010]}
@@ -21,7 +22,7 @@ N_CHANNELS, N_CLASSES = 3, 10
 
 @dataclass(frozen=True)
 class PublishedZoo:
-    """Makes members by reading them: takes the place of a `Workshop`.
+    """Builds members by reading them: takes the place of a `ModelBuilder`.
 
     Attributes:
         root: folder of the files.
@@ -33,11 +34,11 @@ class PublishedZoo:
     data: ImageData
     device: torch.device
 
-    def make(self, member: Member, parent: nn.Module | None) -> nn.Module:
+    def build(self, member: Member, parent: nn.Module | None) -> nn.Module:
         """Returns the published model of `member`, in evaluation mode; no parent is needed.
 
         Raises:
-            modelgif.loading.state_dict.CheckpointError: for a file that is refused or damaged, or
+            modelgif.loading.errors.CheckpointError: for a file that is refused or damaged, or
                 holds another network.
         """
         path = published_file(self.root, member)
@@ -70,7 +71,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     """Returns the weights at `path`, each mask of `torch.nn.utils.prune` multiplied in.
 
     Raises:
-        modelgif.loading.state_dict.CheckpointError: for a missing or damaged file, or a pickled
+        modelgif.loading.errors.CheckpointError: for a missing or damaged file, or a pickled
             module, with the way to convert it.
     """
     try:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from intellectual_property_protection.evaluation_config import Protocol, Ranking
-from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.scoring.roles import Roles
 from intellectual_property_protection.scoring.score import Score
 from modelgif.references.selection import rank_by_gap, rank_by_independents, rank_by_surrogates
 
 
 def orders(
-    distances: np.ndarray, cast: Cast, ranking: Ranking | None, protocol: Protocol = "split"
+    distances: np.ndarray, roles: Roles, ranking: Ranking | None, protocol: Protocol = "split"
 ) -> list[np.ndarray]:
     """Returns the candidates from best to worst, ``[N]``, for every fold or once for all.
 
@@ -21,7 +21,7 @@ def orders(
 
     Args:
         distances: of every model to the victim at every candidate, ``[M, N]``.
-        cast: the models.
+        roles: the models.
         ranking: None leaves candidates as they were drawn.
         protocol: `paper` lets all independents choose.
 
@@ -30,7 +30,7 @@ def orders(
     """
     if ranking is None:
         return [np.arange(distances.shape[1])]
-    near, choosing = cast.surrogates, np.flatnonzero(cast.folds >= 0)
+    near, choosing = roles.surrogates, np.flatnonzero(roles.folds >= 0)
     if ranking != "independents" and not near:
         raise ValueError(
             f"the ranking {ranking} needs models of role surrogate, and the zoo has none."
@@ -40,39 +40,41 @@ def orders(
     if protocol == "paper":
         return [_ranked(ranking, distances[choosing], distances[near])]
     return [
-        _ranked(ranking, distances[choosing[cast.folds[choosing] != fold]], distances[near])
-        for fold in range(cast.folds.max() + 1)
+        _ranked(ranking, distances[choosing[roles.folds[choosing] != fold]], distances[near])
+        for fold in range(roles.folds.max() + 1)
     ]
 
 
-def mean_over(distances: np.ndarray, cast: Cast, chosen: Sequence[np.ndarray], count: int) -> Score:
+def mean_over(
+    distances: np.ndarray, roles: Roles, chosen: Sequence[np.ndarray], count: int
+) -> Score:
     """Returns the mean of the `count` best candidates as a score.
 
     Args:
         distances: ``[M, N]``.
-        cast: the models.
+        roles: the models.
         chosen: from `orders`.
         count: how many, or fewer where there are fewer candidates.
     """
     each = [distances[:, order[:count]] for order in chosen]
     values = np.stack([contributions.mean(1) for contributions in each])
-    return Score(values, cast.folds, each[0] if len(each) == 1 else None)
+    return Score(values, roles.folds, each[0] if len(each) == 1 else None)
 
 
 def resampled(
     distances: np.ndarray,
-    cast: Cast,
+    roles: Roles,
     chosen: Sequence[np.ndarray],
     count: int,
     *,
-    draws: int,
+    n_bootstrap: int,
     generator: np.random.Generator,
 ) -> Score:
-    """Returns `mean_over` for references drawn again with replacement, `draws` times at once."""
+    """Returns `mean_over` of references drawn again with replacement, `n_bootstrap` times."""
     n = min(count, distances.shape[1])
-    weights = generator.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    weights = generator.multinomial(n, np.full(n, 1 / n), size=n_bootstrap) / n
     values = np.stack([distances[:, order[:n]] @ weights.T for order in chosen])
-    return Score(values, cast.folds)
+    return Score(values, roles.folds)
 
 
 def _ranked(ranking: Ranking, far: np.ndarray, near: np.ndarray) -> np.ndarray:

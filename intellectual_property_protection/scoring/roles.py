@@ -1,4 +1,4 @@
-"""The cast of an evaluation: who is compared with the victim, and who with whom."""
+"""The roles of an evaluation: who is compared with the victim, and who with whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import numpy as np
 from intellectual_property_protection.member import Member
 from modelgif.experiment.seeding import seeded_generator
 from modelgif.references.selection import cross_folds
-from modelgif.verdict import Kind, MatchedBy, matched
+from modelgif.verdict import MatchedBy, ModelKind, matched
 
 # What two models must share to be compared, beside the label set.
 LEVELS: tuple[MatchedBy, ...] = get_args(MatchedBy)
 
 
 @dataclass(frozen=True)
-class Cast:
+class Roles:
     """The victim and everybody else, with the part of each independent in choosing references.
 
     Attributes:
@@ -52,7 +52,7 @@ class Cast:
 
     @cached_property
     def honest(self) -> list[int]:
-        """Positions of the models that an attack's are told from: independents, honest suspects."""
+        """Positions of the negatives of every attack: independents and honest suspects."""
         return [
             i
             for i, member in enumerate(self.members)
@@ -96,16 +96,18 @@ class Cast:
         """Returns which of `far` may be compared with which of `near`, bool ``[P, Q]``."""
         return self._alike[level][np.ix_(near, far)]
 
-    def matched(self, model: int, fewest: int) -> tuple[MatchedBy, list[int]]:
-        """Returns the independents that `model` is judged by, itself left out, and what they share.
+    def matched(self, model: int, min_independents: int) -> tuple[MatchedBy, list[int]]:
+        """Returns the independents that `model` is compared with, less itself, and what they share.
 
-        They have its label set, and are those of its architecture and training where there are at
-        least `fewest`, else of its architecture, else all, see `modelgif.verdict.matched`.
+        They have its label set, and are those of its architecture and training where at least
+        `min_independents` are, else of its architecture, else all; see `modelgif.verdict.matched`.
         """
         others = self.like_labelled(model)
         if not others:
             return "pooled", []
-        found = matched(self.kinds[model], [self.kinds[i] for i in others], minimum=fewest)
+        found = matched(
+            self.kinds[model], [self.kinds[i] for i in others], min_independents=min_independents
+        )
         return found.by, [others[row] for row in found.rows]
 
     def like_labelled(self, model: int) -> list[int]:
@@ -114,13 +116,13 @@ class Cast:
         return [i for i in self.independents if same[i] and i != model]
 
     @cached_property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[ModelKind]:
         """Architecture and training of `members`."""
-        return [Kind(member.architecture, member.training) for member in self.members]
+        return [ModelKind(member.architecture, member.training) for member in self.members]
 
 
-def cast_of(members: Sequence[Member], *, folds: int, seed: int) -> Cast:
-    """Returns the cast of a zoo whose first member is the victim.
+def roles_of(members: Sequence[Member], *, folds: int, seed: int) -> Roles:
+    """Returns the roles of a zoo whose first member is the victim.
 
     Independents of the victim's label set choose references, in `folds` parts with equal shares of
     every architecture and training.
@@ -133,10 +135,10 @@ def cast_of(members: Sequence[Member], *, folds: int, seed: int) -> Cast:
     if victim.role != "victim":
         raise ValueError(f"the first member must be the victim, got {victim.name}.")
     parts = np.full(len(others), -1)
-    cast = Cast(victim, tuple(others), parts)
-    choosing = [i for i in cast.independents if others[i].label_set == victim.label_set]
+    roles = Roles(victim, tuple(others), parts)
+    choosing = [i for i in roles.independents if others[i].label_set == victim.label_set]
     kinds = [f"{others[i].architecture}/{others[i].training}" for i in choosing]
     generator = seeded_generator(seed, "folds")
     for fold, inside in enumerate(cross_folds(len(choosing), folds, generator, kinds)):
         parts[np.array(choosing)[inside.numpy()]] = fold
-    return cast
+    return roles

@@ -1,11 +1,11 @@
-"""A score: a number a model, lower for models made from the victim."""
+"""A score: one number per model, lower for models made from the victim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.scoring.roles import Roles
 from modelgif.verdict.combination import LARGEST_DEVIATION
 
 
@@ -17,7 +17,7 @@ class Score:
         values: ``[K, M]``, or ``[K, M, B]`` for B draws of the references; one row where no
             independent took part in choosing references. NaN stands for a model that the method
             cannot describe.
-        folds: ``[M]``, see `intellectual_property_protection.scoring.roles.Cast`.
+        folds: ``[M]``, see `intellectual_property_protection.scoring.roles.Roles`.
         contributions: of each reference, ``[M, N]``, where the score is their mean and the same
             references are used in all folds.
     """
@@ -61,24 +61,24 @@ class Score:
         return below, above
 
 
-def combine(parts: Sequence[Score], cast: Cast, *, fewest: int) -> Score:
+def combine(parts: Sequence[Score], roles: Roles, *, min_independents: int) -> Score:
     """Returns the sum of scores, each standardised by independents like the model it is of.
 
     From every score the mean of the model's matched independents is taken, and the rest divided by
     their standard deviation and cut as in `modelgif.verdict.combined_scores`. An independent is not
     among its own. Methods that cannot describe the model's label set, and so none of those it is
-    judged by, are left out. A combination thus tells how far a model is from what is usual for its
-    architecture and training, and can be compared between architectures.
+    compared with, are left out. A combination thus tells how far a model is from what is usual for
+    its architecture and training, and can be compared between architectures.
 
     Args:
         parts: at least one.
-        cast: who is matched with whom.
-        fewest: see `intellectual_property_protection.scoring.roles.Cast.matched`.
+        roles: who is matched with whom.
+        min_independents: see `intellectual_property_protection.scoring.roles.Roles.matched`.
     """
     n_folds = max(len(part.values) for part in parts)
-    total = np.full((n_folds, len(cast.members)), np.nan)
-    for model in range(len(cast.members)):
-        _, matched = cast.matched(model, fewest)
+    total = np.full((n_folds, len(roles.members)), np.nan)
+    for model in range(len(roles.members)):
+        _, matched = roles.matched(model, min_independents)
         known = [part for part in parts if part.known([model])]
         if len(matched) >= 2 and known:
             total[:, model] = sum(_standardised(part, model, matched) for part in known)

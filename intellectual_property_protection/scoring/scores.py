@@ -8,14 +8,14 @@ from intellectual_property_protection.comparing.comparison_file import Compariso
 from intellectual_property_protection.evaluation_config import EvaluationConfig, ReferencesConfig
 from intellectual_property_protection.score_name import ScoreName, score_names
 from intellectual_property_protection.scoring.reference_choice import mean_over, orders, resampled
-from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.scoring.roles import Roles
 from intellectual_property_protection.scoring.score import Score, combine
 from intellectual_property_protection.scoring.separation import (
     attack_measurements,
     half_widths,
-    told_apart,
+    separation,
 )
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 
 
 class Scores:
@@ -23,7 +23,7 @@ class Scores:
 
     Args:
         comparisons: of all models with the victim.
-        cast: the models.
+        roles: the models.
         references: how many, of which sources.
         evaluation: which scores.
     """
@@ -31,11 +31,11 @@ class Scores:
     def __init__(
         self,
         comparisons: Comparisons,
-        cast: Cast,
+        roles: Roles,
         references: ReferencesConfig,
         evaluation: EvaluationConfig,
     ) -> None:
-        self.cast = cast
+        self.roles = roles
         self.evaluation = evaluation
         self._comparisons = comparisons
         self._count = references.count
@@ -48,15 +48,17 @@ class Scores:
         for combination in evaluation.combinations:
             self.parts[combination.name] = [by_text[part] for part in combination.scores]
         self.combined: dict[str, Score] = {
-            combination.name: combine(self.parts[combination.name], cast, fewest=evaluation.fewest)
+            combination.name: combine(
+                self.parts[combination.name], roles, min_independents=evaluation.min_independents
+            )
             for combination in evaluation.combinations
         }
 
     def of(self, name: ScoreName, count: int) -> Score:
         """Returns a score with `count` references."""
-        if name.method in self._comparisons.means:
-            return mean_over(self._distances(name), self.cast, self._chosen(name), count)
-        return Score(self._comparisons.wholes[str(name)][None], self.cast.folds)
+        if name.method in self._comparisons.per_reference:
+            return mean_over(self._distances(name), self.roles, self._chosen(name), count)
+        return Score(self._comparisons.of_sets[str(name)][None], self.roles.folds)
 
     def attacks(self, generator: np.random.Generator) -> Iterator[tuple[str, list[Measurement]]]:
         """Gives the measurements of attacks by every score and combination.
@@ -66,23 +68,23 @@ class Scores:
         """
         for name, score in self.single.items():
             spread: Mapping[tuple[str, str], float] = {}
-            if name.method in self._comparisons.means:
+            if name.method in self._comparisons.per_reference:
                 draws = resampled(
                     self._distances(name),
-                    self.cast,
+                    self.roles,
                     self._chosen(name),
                     self._count,
-                    draws=self.evaluation.resamples,
+                    n_bootstrap=self.evaluation.n_bootstrap,
                     generator=generator,
                 )
-                spread = half_widths(self.cast, draws)
-            measured = attack_measurements(self.cast, score)
+                spread = half_widths(self.roles, draws)
+            measured = attack_measurements(self.roles, score)
             yield (
                 str(name),
                 [m._replace(spread=spread.get((m.subject, m.quantity))) for m in measured],
             )
         for text, score in self.combined.items():
-            yield text, attack_measurements(self.cast, score)
+            yield text, attack_measurements(self.roles, score)
 
     def distances(self, shown: Sequence[str]) -> Iterator[tuple[str, list[Measurement]]]:
         """Gives every model's distance to the victim by the scores `shown`.
@@ -103,13 +105,13 @@ class Scores:
                 name,
                 [
                     Measurement(
-                        self.cast.names[i],
+                        self.roles.names[i],
                         quantity,
                         score.own[i].item(),
                         n,
                         spread[i].item() if np.isfinite(spread[i]) else None,
                     )
-                    for i in score.known(range(len(self.cast.members)))
+                    for i in score.known(range(len(self.roles.members)))
                 ],
             )
 
@@ -123,9 +125,9 @@ class Scores:
         Sizes are prefixes of one order. Every mean is followed without a choice, the first one with
         every ranking, too.
         """
-        first = self.evaluation.means[0]
+        first = self.evaluation.per_reference_methods[0]
         for name in self.single:
-            if name.method not in self._comparisons.means or name.leaks:
+            if name.method not in self._comparisons.per_reference or name.leaks:
                 continue
             if name.ranking is not None and name.method != first:
                 continue
@@ -133,13 +135,15 @@ class Scores:
             for size in sorted(self.evaluation.curve):
                 if size <= self._distances(name).shape[1]:
                     score = self.of(name, size)
-                    for attack, models in self.cast.attacks.items():
-                        told = told_apart(
-                            score, self.cast, models, self.cast.honest, "architecture"
+                    for attack, models in self.roles.attacks.items():
+                        separated = separation(
+                            score, self.roles, models, self.roles.honest, "architecture"
                         )
-                        if told is not None:
+                        if separated is not None:
                             quantity = f"auc_matched_with_{size}"
-                            found.append(Measurement(attack, quantity, told.auc.item(), told.n))
+                            found.append(
+                                Measurement(attack, quantity, separated.auc.item(), separated.n)
+                            )
             yield str(name), found
 
     def _distances(self, name: ScoreName) -> np.ndarray:
@@ -148,6 +152,6 @@ class Scores:
     def _chosen(self, name: ScoreName) -> list[np.ndarray]:
         if name not in self._orders:
             self._orders[name] = orders(
-                self._distances(name), self.cast, name.ranking, name.protocol
+                self._distances(name), self.roles, name.ranking, name.protocol
             )
         return self._orders[name]

@@ -1,13 +1,13 @@
-"""The testbed's statistics: how well each attack is told apart by a score."""
+"""The testbed's statistics: how well a score separates each attack from honest models."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.scoring.roles import Roles
 from intellectual_property_protection.scoring.score import Score
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.verdict import MatchedBy
 
 FPR = 0.05
@@ -19,13 +19,14 @@ AUC: Mapping[MatchedBy, str] = {
 }
 
 
-class Told(NamedTuple):
-    """How well some models are told from others.
+class Separation(NamedTuple):
+    """How well a score separates some models from others.
 
     Attributes:
         auc: the chance that one of the first scores below one of the second that it may be compared
-            with, ties counted half; one number, or one a draw of the references ``[B]``.
-        tpr: the share of the first that at most 5 % of the second score below or beside; likewise.
+            with, ties counted half; one number, or one per draw of the references ``[B]``.
+        tpr: the share of the first that at most 5 % of the second score below or beside; also one
+            number, or one per draw.
         n: how many of the first have anybody to be compared with.
         n_negatives: how many of the second are compared.
     """
@@ -36,22 +37,22 @@ class Told(NamedTuple):
     n_negatives: int
 
 
-def told_apart(
-    score: Score, cast: Cast, near: Sequence[int], far: Sequence[int], level: MatchedBy
-) -> Told | None:
-    """Returns how well `near` are told from `far`, or None where nobody can be compared.
+def separation(
+    score: Score, roles: Roles, near: Sequence[int], far: Sequence[int], level: MatchedBy
+) -> Separation | None:
+    """Returns how well `near` are separated from `far`, or None where nobody can be compared.
 
     Each model of `near` counts the same, whatever the number of negatives it is compared with.
 
     Args:
         score: lower for models made from the victim.
-        cast: the models.
+        roles: the models.
         near: those made from the victim.
         far: those made without.
         level: what two models share to be compared; the label set always.
     """
     near, far = score.known(near), score.known(far)
-    pairs = cast.alike(near, far, level)
+    pairs = roles.alike(near, far, level)
     rows = np.flatnonzero(pairs.any(1))
     if not len(rows):
         return None
@@ -64,11 +65,11 @@ def told_apart(
     ahead = np.where(pairs, 1 - below, 0).sum(-1)
     # 1e-9: 0.05 · 20 must allow one false positive whatever the rounding.
     found = (ahead <= np.floor(FPR * n_compared + 1e-9) + 1e-9).mean(-1)
-    return Told(auc, found, len(rows), int(pairs.any(0).sum()))
+    return Separation(auc, found, len(rows), int(pairs.any(0).sum()))
 
 
-def attack_measurements(cast: Cast, score: Score) -> list[Measurement]:
-    """Returns, for each attack, how well its models are told from those made without the victim.
+def attack_measurements(roles: Roles, score: Score) -> list[Measurement]:
+    """Returns, for each attack, how well its models separate from those made without the victim.
 
     - ``auc_pooled``: against the negatives of all architectures, as in the paper
     - ``auc_matched``: against those of each model's own architecture
@@ -82,38 +83,40 @@ def attack_measurements(cast: Cast, score: Score) -> list[Measurement]:
     measured is left out.
     """
     found = []
-    for attack, models in cast.attacks.items():
+    for attack, models in roles.attacks.items():
         for level, quantity in AUC.items():
-            told = told_apart(score, cast, models, cast.honest, level)
-            if told is None:
+            separated = separation(score, roles, models, roles.honest, level)
+            if separated is None:
                 continue
-            numbers = {quantity: told.auc.item()}
+            numbers = {quantity: separated.auc.item()}
             ending = quantity.removeprefix("auc")
-            numbers[f"n_negatives{ending}"] = told.n_negatives
+            numbers[f"n_negatives{ending}"] = separated.n_negatives
             if level != "architecture and training":
-                numbers[f"tpr{ending}_at_5_percent_fpr"] = told.tpr.item()
-            found += [Measurement(attack, name, value, told.n) for name, value in numbers.items()]
-        told = told_apart(score, cast, models, cast.on_victims_data, "architecture")
-        if told is not None:
-            found.append(Measurement(attack, "auc_victims_data", told.auc.item(), told.n))
+                numbers[f"tpr{ending}_at_5_percent_fpr"] = separated.tpr.item()
+            found += [
+                Measurement(attack, name, value, separated.n) for name, value in numbers.items()
+            ]
+        separated = separation(score, roles, models, roles.on_victims_data, "architecture")
+        if separated is not None:
+            found.append(Measurement(attack, "auc_victims_data", separated.auc.item(), separated.n))
     return found
 
 
-def half_widths(cast: Cast, draws: Score) -> dict[tuple[str, str], float]:
+def half_widths(roles: Roles, draws: Score) -> dict[tuple[str, str], float]:
     """Returns half the width of the 95 % interval of each AUC over draws of the references.
 
     Args:
-        cast: the models.
+        roles: the models.
         draws: from `intellectual_property_protection.scoring.reference_choice.resampled`.
 
     Returns:
         By attack and quantity.
     """
     found = {}
-    for attack, models in cast.attacks.items():
+    for attack, models in roles.attacks.items():
         for level, quantity in AUC.items():
-            told = told_apart(draws, cast, models, cast.honest, level)
-            if told is not None:
-                low, high = np.quantile(told.auc, [0.025, 0.975])
+            separated = separation(draws, roles, models, roles.honest, level)
+            if separated is not None:
+                low, high = np.quantile(separated.auc, [0.025, 0.975])
                 found[attack, quantity] = float(high - low) / 2
     return found

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from intellectual_property_protection.evaluation_config import EvaluationConfig
-from intellectual_property_protection.scoring.roles import LEVELS, Cast
+from intellectual_property_protection.scoring.roles import LEVELS, Roles
 from intellectual_property_protection.scoring.score import Score, combine
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.verdict import (
     Calibration,
     Decision,
@@ -29,34 +29,34 @@ DECISIONS: Mapping[Decision, int] = {"derived": 1, "undecided": 0, "independent"
 
 
 @dataclass(frozen=True)
-class Judged:
+class ModelVerdict:
     """What a score, or several, say of a model.
 
     Attributes:
         p_value: the chance that an independent model would be as near.
-        n: the number of independents it was judged among.
+        n: the number of independents it was compared with.
         matched_by: what these share with it.
         decision: at the level, by itself.
-        interval: 95 % of the p-value over draws of the references, where that is known.
+        p_value_interval: 95 % of the p-value over draws of the references, where that is known.
     """
 
     p_value: float
     n: int
     matched_by: MatchedBy
     decision: Decision
-    interval: tuple[float, float] | None = None
+    p_value_interval: tuple[float, float] | None = None
 
 
-def judge(
+def evaluate_model(
     parts: Sequence[Score],
-    cast: Cast,
+    roles: Roles,
     model: int,
     config: EvaluationConfig,
     *,
     level: float,
     generator: torch.Generator | None = None,
     combined: Score | None = None,
-) -> Judged | None:
+) -> ModelVerdict | None:
     """Returns the verdict on a model among the independents it is matched with, or None.
 
     It is that of `modelgif.verdict.verdicts`, unless independents chose references: then one score
@@ -67,14 +67,14 @@ def judge(
     Args:
         parts: the scores; those that cannot describe the model are left out, and with none left,
             or too few independents of its label set, there is no verdict.
-        cast: the models.
-        model: position of the one judged.
+        roles: the models.
+        model: position of the one evaluated.
         config: the rules.
         level: share of honest models that may be called derived.
         generator: of draws of the references, for the interval; None for no interval.
-        combined: `combine` of the parts, where many models are judged by them.
+        combined: `combine` of the parts, where many models are evaluated by them.
     """
-    matched_by, matched = cast.matched(model, config.fewest)
+    matched_by, matched = roles.matched(model, config.min_independents)
     known = [part for part in parts if part.known([model])]
     # One independent is a comparison, but has no deviation to standardise several scores by.
     if not known or len(matched) < (1 if len(known) == 1 else 2):
@@ -84,40 +84,40 @@ def judge(
         if config.calibration == "matched":
             p_value = _with_folds(known, model, matched)
         else:
-            sums = (combined or combine(parts, cast, fewest=config.fewest)).own
-            others = sums[cast.like_labelled(model)]
+            sums = (combined or combine(parts, roles, min_independents=config.min_independents)).own
+            others = sums[roles.like_labelled(model)]
             others = others[np.isfinite(others)]
             if not len(others) or not np.isfinite(sums[model]):
                 return None
             n = len(others)
             p_value = conformal_p_value(sums[model].item(), others)
-        return Judged(p_value, n, matched_by, decide(p_value, n, level=level))
-    others = cast.like_labelled(model)
+        return ModelVerdict(p_value, n, matched_by, decide(p_value, n, level=level))
+    others = roles.like_labelled(model)
     tables = {str(i): _contributions(part) for i, part in enumerate(known)}
     (verdict,) = verdicts(
-        [cast.names[model]],
+        [roles.names[model]],
         {name: table[[model]] for name, table in tables.items()},
         {name: table[others] for name, table in tables.items()},
-        suspect_kinds=[cast.kinds[model]],
-        independent_kinds=[cast.kinds[i] for i in others],
-        minimum=config.fewest,
+        suspect_kinds=[roles.kinds[model]],
+        independent_kinds=[roles.kinds[i] for i in others],
+        min_independents=config.min_independents,
         calibration=config.calibration,
         correction="none",
         level=level,
-        n_draws=config.resamples if generator is not None else 0,
+        n_bootstrap=config.n_bootstrap if generator is not None else 0,
         generator=generator,
     )
-    return Judged(
+    return ModelVerdict(
         verdict.p_value,
         verdict.n_independents,
         verdict.matched_by,
         verdict.decision,
-        verdict.interval,
+        verdict.p_value_interval,
     )
 
 
 def suspect_measurements(
-    cast: Cast,
+    roles: Roles,
     parts: Sequence[Score],
     config: EvaluationConfig,
     *,
@@ -134,15 +134,15 @@ def suspect_measurements(
     - ``matched_by``: 0, 1 or 2 for independents of its architecture and training, of its
       architecture, or all
     """
-    combined = combine(parts, cast, fewest=config.fewest)
-    judged = {
-        member.name: judge(
-            parts, cast, model, config, level=level, generator=generator, combined=combined
+    combined = combine(parts, roles, min_independents=config.min_independents)
+    evaluated = {
+        member.name: evaluate_model(
+            parts, roles, model, config, level=level, generator=generator, combined=combined
         )
-        for model, member in enumerate(cast.members)
+        for model, member in enumerate(roles.members)
         if member.role == "suspect"
     }
-    found = {name: one for name, one in judged.items() if one is not None}
+    found = {name: one for name, one in evaluated.items() if one is not None}
     if not found:
         return []
     adjusted = holm([one.p_value for one in found.values()])
@@ -153,13 +153,13 @@ def suspect_measurements(
     ]
 
 
-def honest_groups(cast: Cast) -> dict[str, list[int]]:
+def honest_groups(roles: Roles) -> dict[str, list[int]]:
     """Returns positions of the models made without the victim, by what could make them look near.
 
     Only the last group saw the victim's data.
     """
     found: dict[str, list[int]] = {}
-    for model, member in enumerate(cast.members):
+    for model, member in enumerate(roles.members):
         if member.is_derived or member.role not in ("suspect", "independent"):
             continue
         if member.data == "victim":
@@ -168,7 +168,7 @@ def honest_groups(cast: Cast) -> dict[str, list[int]]:
             group = "honest suspects"
         elif member.training != "standard":
             group = "independents, adversarially trained"
-        elif member.recipe != "scratch":
+        elif member.made_by.has_parent:
             group = "independents, made from another model"
         else:
             group = "independents, trained from scratch"
@@ -177,24 +177,25 @@ def honest_groups(cast: Cast) -> dict[str, list[int]]:
 
 
 def honest_measurements(
-    cast: Cast, parts: Sequence[Score], config: EvaluationConfig, *, level: float
+    roles: Roles, parts: Sequence[Score], config: EvaluationConfig, *, level: float
 ) -> list[Measurement]:
     """Returns the share of each group of honest models whose p-value reaches the level.
 
-    Each is judged as if it were a suspect, an independent by the others, in both calibrations:
+    Each is evaluated as if it were a suspect, an independent by the others, in both calibrations:
     ``false_positive_rate_matched`` and ``false_positive_rate_standardised``. Models whose
     independents are too few for any p-value to reach the level count as well: nobody is accused
     there, so that small groups tell only the second rate.
     """
     found = []
-    combined = combine(parts, cast, fewest=config.fewest)
+    combined = combine(parts, roles, min_independents=config.min_independents)
     for calibration in get_args(Calibration):
         rules = config.model_copy(update={"calibration": calibration})
-        for group, models in honest_groups(cast).items():
-            judged = [
-                judge(parts, cast, model, rules, level=level, combined=combined) for model in models
+        for group, models in honest_groups(roles).items():
+            evaluated = [
+                evaluate_model(parts, roles, model, rules, level=level, combined=combined)
+                for model in models
             ]
-            p_values = np.array([one.p_value for one in judged if one is not None])
+            p_values = np.array([one.p_value for one in evaluated if one is not None])
             if len(p_values):
                 # 1e-9: 1/20 must reach 0.05 whatever the rounding.
                 share = np.mean(p_values <= level + 1e-9).item()
@@ -217,15 +218,15 @@ def _with_folds(parts: Sequence[Score], model: int, matched: Sequence[int]) -> f
 
 
 def _contributions(part: Score) -> np.ndarray:
-    """Contributions ``[M, N]``; a score that is no mean is that of one reference."""
+    """Contributions ``[M, N]``; a score that is not a mean is that of one reference."""
     return part.values[0][:, None] if part.contributions is None else part.contributions
 
 
-def _numbers(judged: Judged, holms: float) -> Iterator[tuple[str, float]]:
-    yield "p_value", judged.p_value
+def _numbers(evaluated: ModelVerdict, holms: float) -> Iterator[tuple[str, float]]:
+    yield "p_value", evaluated.p_value
     yield "p_value_holm", holms
-    yield "decision", DECISIONS[judged.decision]
-    yield "matched_by", LEVELS.index(judged.matched_by)
-    if judged.interval is not None:
-        yield "p_value_low", judged.interval[0]
-        yield "p_value_high", judged.interval[1]
+    yield "decision", DECISIONS[evaluated.decision]
+    yield "matched_by", LEVELS.index(evaluated.matched_by)
+    if evaluated.p_value_interval is not None:
+        yield "p_value_low", evaluated.p_value_interval[0]
+        yield "p_value_high", evaluated.p_value_interval[1]

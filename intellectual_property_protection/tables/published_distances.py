@@ -1,4 +1,4 @@
-"""The authors' published distances, judged by the same code as ours."""
+"""The authors' published distances, evaluated by the same code as ours."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,16 +7,15 @@ import numpy as np
 import pandas as pd
 
 from intellectual_property_protection.member import Member
-from intellectual_property_protection.recipe import Recipe
-from intellectual_property_protection.scoring.roles import Cast
+from intellectual_property_protection.scoring.roles import Roles
 from intellectual_property_protection.scoring.score import Score
 from intellectual_property_protection.scoring.separation import AUC, attack_measurements
 
 # 155 distances to the victim at each size of the reference set, from the released program's output.
 DISTANCES = Path(__file__).parents[1] / "results" / "published_distances.csv"
 # The attack that each group of suspects stands for, and the labels that models answer with. Which
-# layers were fine-tuned or transferred is not told apart there.
-_SUSPECTS: Mapping[str, tuple[Recipe, str]] = {
+# layers were fine-tuned or transferred is not distinguished there.
+_SUSPECTS: Mapping[str, tuple[str, str]] = {
     "finetune": ("finetune_all", "source"),
     "fine_pruning": ("fine_prune", "source"),
     "extract_l": ("extract_label", "source"),
@@ -41,7 +40,7 @@ def published_table() -> pd.DataFrame:
     distances = pd.read_csv(DISTANCES)
     rows: dict[str, dict[str, object]] = {}
     for size, of_size in distances.groupby("reference_points"):
-        for measurement in attack_measurements(*_cast_and_score(pd.DataFrame(of_size))):
+        for measurement in attack_measurements(*_roles_and_score(pd.DataFrame(of_size))):
             row = rows.setdefault(measurement.subject, {"attack": measurement.subject})
             if measurement.quantity == "n_negatives_pooled":
                 row |= {"models": measurement.n, "negatives": int(measurement.value)}
@@ -52,7 +51,7 @@ def published_table() -> pd.DataFrame:
     return frame.loc[:, [*counts, *(name for name in frame.columns if name not in counts)]]
 
 
-def _cast_and_score(distances: pd.DataFrame) -> tuple[Cast, Score]:
+def _roles_and_score(distances: pd.DataFrame) -> tuple[Roles, Score]:
     members, values = [], []
     for group, index, value in zip(
         distances["group"], distances["index"], distances["distance"], strict=True
@@ -67,6 +66,6 @@ def _cast_and_score(distances: pd.DataFrame) -> tuple[Cast, Score]:
         members.append(member)
         values.append(value)
     victim = Member("victim", "victim", "scratch", "unknown", data="victim")
-    nobody_chooses = np.full(len(members), -1)
-    score = Score(np.array(values, dtype=float)[None], nobody_chooses)
-    return Cast(victim, tuple(members), nobody_chooses), score
+    none_chooses = np.full(len(members), -1)
+    score = Score(np.array(values, dtype=float)[None], none_chooses)
+    return Roles(victim, tuple(members), none_chooses), score

@@ -8,11 +8,12 @@ import pandas as pd
 import scipy.stats
 
 from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.recipe import FRESH
-from intellectual_property_protection.score_name import judging_scores, main_score
+from intellectual_property_protection.recipes import RECIPES
+from intellectual_property_protection.score_name import label_score, main_score, verdict_scores
 from intellectual_property_protection.scoring.roles import LEVELS
 from intellectual_property_protection.scoring.separation import AUC
 from intellectual_property_protection.scoring.verdicts import DECISIONS, FALSE_POSITIVES
+from modelgif.experiment.record_values import values_by
 from modelgif.ranking import auc_interval
 from modelgif.verdict import Calibration, Decision
 
@@ -25,12 +26,11 @@ _AMONG = {
 }
 
 
-def measured(
+def by_subject(
     records: pd.DataFrame, quantity: str, method: str, *, column: str = "value"
 ) -> dict[str, float]:
     """Returns one quantity of one method, by subject, in the order of the records."""
-    rows = records.loc[(records["method"] == method) & (records["quantity"] == quantity)]
-    return dict(zip(rows["subject"], rows[column], strict=True))
+    return values_by(records, "subject", method=method, quantity=quantity, column=column)
 
 
 def all_tables(
@@ -43,7 +43,7 @@ def all_tables(
         roster: ``zoo/roster.csv``.
         records: ``records.csv``.
     """
-    names = judging_scores(config.references, config.evaluation)
+    names = verdict_scores(config.references, config.evaluation)
     return {
         "suspects": suspect_table(config, roster, records),
         "attacks": attack_table(config, records),
@@ -56,44 +56,44 @@ def all_tables(
 
 
 def suspect_table(config: IPPConfig, roster: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a suspect, most suspicious first: what it is, how far it is, the verdict.
+    """Returns one row per suspect, most suspicious first: what it is, how far it is, the verdict.
 
     The verdict is on each suspect by itself; the last column is the p-value that also keeps the
     chance of accusing any honest one of them.
     """
     fields = str(main_score(config.references, config.evaluation))
-    labels = f"labels@{config.references.sources[0]}"
+    labels = str(label_score(config.references))
     columns = (roster["model"], roster["role"], roster["recipe"], roster["accuracy"])
     cards = zip(*columns, strict=True)
-    distance = measured(records, "distance_to_victim", fields)
-    by_labels = measured(records, "distance_to_victim", labels)
-    judge = config.evaluation.verdict
-    p_values = measured(records, "p_value", judge)
-    counts = measured(records, "p_value", judge, column="n")
-    holm = measured(records, "p_value_holm", judge)
-    matched_by = measured(records, "matched_by", judge)
-    decision = measured(records, "decision", judge)
+    distance = by_subject(records, "distance_to_victim", fields)
+    by_labels = by_subject(records, "distance_to_victim", labels)
+    verdict_score = config.evaluation.verdict
+    p_values = by_subject(records, "p_value", verdict_score)
+    counts = by_subject(records, "p_value", verdict_score, column="n")
+    holm = by_subject(records, "p_value_holm", verdict_score)
+    matched_by = by_subject(records, "matched_by", verdict_score)
+    decision = by_subject(records, "decision", verdict_score)
     decisions = {number: name for name, number in DECISIONS.items()}
     rows = []
     for name, role, recipe, accuracy in cards:
         if role == "suspect":
             row = {
                 "suspect": name,
-                "made by": "honest" if recipe in FRESH else recipe,
+                "made by": recipe if RECIPES[recipe].has_parent else "honest",
                 "accuracy": accuracy,
                 "field distance": distance[name],
-                "label distance": by_labels.get(name),
-                "judged among": "none like it",
+                "label disagreement": by_labels.get(name),
+                "compared with": "none like it",
                 "p-value": p_values.get(name),
                 "verdict": "undecided",
                 "p-value (Holm)": holm.get(name),
             }
             if name in p_values:
                 among = _AMONG[LEVELS[int(matched_by[name])]]
-                row["judged among"] = f"{counts[name]} {among}"
+                row["compared with"] = f"{counts[name]} {among}"
                 row["verdict"] = decisions[int(decision[name])]
             rows.append(row)
-    frame = _numbers(pd.DataFrame(rows), text=("suspect", "made by", "judged among", "verdict"))
+    frame = _numbers(pd.DataFrame(rows), text=("suspect", "made by", "compared with", "verdict"))
     return frame.sort_values(["p-value", "field distance"], ignore_index=True)
 
 
@@ -101,7 +101,7 @@ def verdict_table(suspects: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Returns how often each verdict was passed on each kind of suspect, over several runs.
 
     Args:
-        suspects: a `suspect_table` a run.
+        suspects: one `suspect_table` per run.
     """
     everyone = pd.concat(suspects)
     counts = pd.crosstab(everyone["made by"], everyone["verdict"])
@@ -110,21 +110,23 @@ def verdict_table(suspects: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def attack_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row an attack: AUC of fields, of label agreement and of the verdict's score.
+    """Returns one row per attack: AUC of fields, of label agreement and of the verdict's score.
 
     Negatives are those of the suspects' architectures. Intervals come from the numbers of models,
     see `modelgif.ranking.auc_interval`; they treat several architectures as one.
     """
     fields = str(main_score(config.references, config.evaluation))
-    labels = f"labels@{config.references.sources[0]}"
-    judge = config.evaluation.verdict
-    auc = {level: measured(records, quantity, fields) for level, quantity in AUC.items()}
-    n_models = measured(records, AUC["architecture"], fields, column="n")
-    n_pooled = measured(records, AUC["pooled"], fields, column="n")
-    n_negatives = measured(records, "n_negatives_matched", fields)
-    found = measured(records, "tpr_pooled_at_5_percent_fpr", fields)
-    by_labels = measured(records, AUC["architecture"], labels)
-    by_judge = {level: measured(records, quantity, judge) for level, quantity in AUC.items()}
+    labels = str(label_score(config.references))
+    verdict_score = config.evaluation.verdict
+    auc = {level: by_subject(records, quantity, fields) for level, quantity in AUC.items()}
+    n_models = by_subject(records, AUC["architecture"], fields, column="n")
+    n_pooled = by_subject(records, AUC["pooled"], fields, column="n")
+    n_negatives = by_subject(records, "n_negatives_matched", fields)
+    found = by_subject(records, "tpr_pooled_at_5_percent_fpr", fields)
+    by_labels = by_subject(records, AUC["architecture"], labels)
+    by_verdict_score = {
+        level: by_subject(records, quantity, verdict_score) for level, quantity in AUC.items()
+    }
     rows = []
     for attack, pooled in auc["pooled"].items():
         matched = auc["architecture"].get(attack)
@@ -143,8 +145,12 @@ def attack_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
                 "AUC, pooled": pooled,
                 "TPR at 5 % FPR, pooled": found[attack],
                 "labels: AUC, same architecture": by_labels.get(attack),
-                f"{judge}: AUC, same architecture": by_judge["architecture"].get(attack),
-                f"{judge}: AUC, same training, too": by_judge[LEVELS[0]].get(attack),
+                f"{verdict_score}: AUC, same architecture": by_verdict_score["architecture"].get(
+                    attack
+                ),
+                f"{verdict_score}: AUC, same training, too": by_verdict_score[LEVELS[0]].get(
+                    attack
+                ),
             }
         )
     return _numbers(pd.DataFrame(rows), text=("attack", "95 % interval"))
@@ -153,14 +159,14 @@ def attack_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
 def honest_table(records: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """Returns how many honest models of each group each of `methods` would call derived.
 
-    There is one row a group and calibration. The interval is Wilson's, of a share of models.
+    There is one row per group and calibration. The interval is Wilson's, of a share of models.
     """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for method in methods:
         for calibration in get_args(Calibration):
             quantity = f"{FALSE_POSITIVES}_{calibration}"
-            counts = measured(records, quantity, method, column="n")
-            for group, share in measured(records, quantity, method).items():
+            counts = by_subject(records, quantity, method, column="n")
+            for group, share in by_subject(records, quantity, method).items():
                 n = int(counts[group])
                 hits = round(share * n)
                 interval = scipy.stats.binomtest(hits, n).proportion_ci(method="wilson")
@@ -237,10 +243,10 @@ def paper_table(config: IPPConfig, records: pd.DataFrame) -> pd.DataFrame:
         "ours, as drawn": fields,
         "ours, chosen by others": f"{fields}/independents",
         "ours, paper's protocol (leaks)": f"{fields}/independents/paper",
-        "our SAC": f"sac@{config.evaluation.whole_sources[0]}",
+        "our SAC": f"sac@{config.evaluation.set_sources[0]}",
         f"our {config.evaluation.verdict}": config.evaluation.verdict,
     }
-    columns = {name: measured(records, AUC["pooled"], method) for name, method in ours.items()}
+    columns = {name: by_subject(records, AUC["pooled"], method) for name, method in ours.items()}
     rows = []
     for row in paper.to_dict("records"):
         attack = row.pop("recipe")

@@ -92,7 +92,7 @@ class BarlowTwins(Comparing):
 
 
 class BYOL(Comparing):
-    """A projection is to foretell that of another view by a slow average of the weights.
+    """A projection is to predict that of another view by a slow average of the weights.
 
     Source: Grill et al., Bootstrap your own latent, NeurIPS 2020.
     """

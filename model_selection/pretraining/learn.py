@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model_selection.pretraining.pretext import Figure, Pretext
 from modelgif.experiment.augmentation import crop_and_flip
-from modelgif.experiment.determinism import deterministic_convolutions
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.experiment.training import Trainer, TrainingConfig
 
 
@@ -27,7 +27,7 @@ def learn(
     Args:
         pretext: with its network.
         images: ``[N, C, H, W]``, moved to the pretext's device.
-        labels: ``[N]``, likewise.
+        labels: ``[N]``, moved to the pretext's device.
         config: optimiser and schedule.
         generator: CPU generator of everything random.
 
@@ -64,13 +64,13 @@ def learn(
     return mean_loss
 
 
-def measured(
+def held_out_figure(
     pretext: Pretext, images: Tensor, labels: Tensor, *, generator: torch.Generator
 ) -> Figure:
     """Returns the pretext's figure of images it did not learn, in evaluation mode.
 
     Args:
-        pretext: likewise.
+        pretext: with its network.
         images: ``[M, C, H, W]``.
         labels: ``[M]``.
         generator: CPU generator of everything random.

@@ -38,13 +38,13 @@ class Pretext(nn.Module, ABC):
 
         Args:
             images: ``[B, C, H, W]`` in [0, 1], on the network's device.
-            labels: ``[B]``, likewise; only supervised pretraining may look at them.
+            labels: ``[B]``, on the network's device; only supervised pretraining may look at them.
             generator: CPU generator of everything random.
         """
 
     @abstractmethod
     def figure(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> Figure:
-        """Returns what shows that something was learnt, of images that were not; likewise."""
+        """Returns what shows that something was learnt, of images that were not; see `loss`."""
 
     def after_step(self) -> None:
         """Does what follows a step of the optimiser: nothing, by default."""

@@ -11,7 +11,7 @@ _HIDDEN = 256
 
 
 class Reconstruction(Pretext):
-    """Pretraining that draws the image from the features of a spoilt one.
+    """Pretraining that draws the image from the features of a corrupted one.
 
     Args:
         network: gives features.
@@ -29,29 +29,29 @@ class Reconstruction(Pretext):
         )
 
     @abstractmethod
-    def spoil(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns spoilt images ``[B, C, H, W]`` and which pixels are to be drawn, of bool."""
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns corrupted images ``[B, C, H, W]`` and which pixels are to be drawn, of bool."""
 
     def loss(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the pixels to be drawn."""
-        spoilt, wanted = self.spoil(images, generator)
-        return masked_error(self._drawn(spoilt), images, wanted)
+        corrupted, wanted = self.corrupt(images, generator)
+        return masked_error(self._drawn(corrupted), images, wanted)
 
     def figure(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> Figure:
         """Returns the mean squared error, and that of the mean image."""
-        spoilt, wanted = self.spoil(images, generator)
-        error = masked_error(self._drawn(spoilt), images, wanted).item()
+        corrupted, wanted = self.corrupt(images, generator)
+        error = masked_error(self._drawn(corrupted), images, wanted).item()
         plain = masked_error(self.mean.expand_as(images), images, wanted).item()
         return Figure("squared_error", error, plain)
 
-    def _drawn(self, spoilt: Tensor) -> Tensor:
-        return self.mean + self.decoder(self.network(spoilt)).reshape(spoilt.shape)
+    def _drawn(self, corrupted: Tensor) -> Tensor:
+        return self.mean + self.decoder(self.network(corrupted)).reshape(corrupted.shape)
 
 
 class Autoencoding(Reconstruction):
     """Draws the image itself."""
 
-    def spoil(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Returns the images as they are, and all pixels."""
         return images, torch.ones_like(images, dtype=torch.bool)
 
@@ -70,7 +70,7 @@ class Denoising(Reconstruction):
         super().__init__(network, n_features, mean)
         self.noise = noise
 
-    def spoil(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Returns noisy images, and all pixels."""
         noise = torch.randn(images.shape, generator=generator).to(images)
         return images + self.noise * noise, torch.ones_like(images, dtype=torch.bool)
@@ -90,7 +90,7 @@ class Inpainting(Reconstruction):
         super().__init__(network, n_features, mean)
         self.hole = hole
 
-    def spoil(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Returns images with a grey square at a uniform place, and the pixels under it."""
         count, _, *sides = images.shape
         inside = []

@@ -1,1 +1,1 @@
-"""The command ``modelgif``: one file a verb."""
+"""The command ``modelgif``: one file per verb."""

@@ -2,8 +2,7 @@
 
 import click
 
-from modelgif.cli.described import describe
-from modelgif.cli.options import Settings, complete_files, describing
+from modelgif.cli.options import Settings, complete_models, describing
 from modelgif.cli.printing import print_result
 
 
@@ -13,22 +12,29 @@ from modelgif.cli.printing import print_result
     modelgif compare 'timm:resnet18?pretrained=true' 'torchvision:resnet18?weights=DEFAULT' \\
         --references my_images --size 224"""
 )
-@click.argument("a", metavar="MODEL", shell_complete=complete_files)
-@click.argument("b", metavar="MODEL", shell_complete=complete_files)
+@click.argument("a", metavar="MODEL", shell_complete=complete_models)
+@click.argument("b", metavar="MODEL", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def compare(a: str, b: str, as_json: bool, *, settings: Settings) -> None:
-    """Say how far apart two MODELs are in function: 0 for the same one, near 1 for strangers."""
-    found = describe([a, b], settings, progress=not as_json)
-    first, name = found.names
-    each, labels = found.field_distances(name), found.label_distances(name)
+    """Say how far apart two MODELs are in function: 0 for the same one, near 1 for unrelated ones.
+
+    plus or minus: half the 95 % interval over the choice of references. label disagreement: the
+    share of references to which the models assign different classes.
+    """
+    from modelgif.cli.described import describe
+
+    described = describe([a, b], settings, progress=not as_json)
+    first, name = described.names
+    per_reference = described.field_distances(name)
+    labels = described.label_disagreement(name)
     result = {
-        "distance": each.mean().item(),
-        "plus_or_minus": 1.96 * each.std().item() / len(each) ** 0.5,
-        "unlike_labels": None if labels.isnan().any() else labels.mean().item(),
-        "same_architecture": found.kinds[first] == found.kinds[name],
-        "references": len(found.references),
+        "distance": per_reference.mean().item(),
+        "plus_or_minus": 1.96 * per_reference.std().item() / len(per_reference) ** 0.5,
+        "label_disagreement": None if labels.isnan().any() else labels.mean().item(),
+        "same_architecture": described.architectures[first] == described.architectures[name],
+        "references": len(described.references),
         "steps": settings.steps,
-        "notes": found.notes,
+        "notes": described.notes,
     }
     print_result(result, as_json=as_json)

@@ -1,4 +1,4 @@
-"""What the verbs that compare models have in common: every model described at the references."""
+"""What the verbs that compare models share: every model described at the references."""
 
 import hashlib
 import json
@@ -7,21 +7,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from modelgif.cli.options import Settings
 from modelgif.cli.printing import model_names
 from modelgif.distances.pairs import ZeroCellWarning
 from modelgif.fields.model import scores
+from modelgif.loading.address import as_address, parse_address
 from modelgif.loading.preprocessing import Preprocessed
 from modelgif.methods import label_agreement
 from modelgif.references.references import References
 from modelgif.zoo.stream import StreamedDistances, stream_distances
 
-# The share of zero cells beyond which a field describes nothing.
+# A field with a larger share of zero cells describes nothing.
 MOST_ZERO = 0.5
 
 
@@ -30,12 +31,12 @@ class Described:
     """Models described at the same references.
 
     Attributes:
-        references: where.
-        fields: distances of their fields, and of each reference to the first model.
-        labels: the class ``[N]`` that each model gives the references, by name.
-        n_classes: how many classes each tells apart.
-        kinds: two models of one architecture have the same text here, see `architecture_of`.
-        n_cells: of each field.
+        references: the N reference points.
+        fields: distances of all pairs of fields, and of each model to the first per reference.
+        labels: the class ``[N]`` that each model assigns to the references, by name.
+        n_classes: the number of classes of each model.
+        architectures: an identifier of each model's architecture, see `architecture_of`.
+        n_cells: number of cells of each field.
         notes: what a reader must know, such as that references were resampled.
     """
 
@@ -43,13 +44,13 @@ class Described:
     fields: StreamedDistances
     labels: dict[str, Tensor]
     n_classes: dict[str, int]
-    kinds: dict[str, str]
+    architectures: dict[str, str]
     n_cells: int
     notes: list[str]
 
     @property
     def names(self) -> list[str]:
-        """The models, the one the others are compared with first."""
+        """The models; the others are compared with the first."""
         return list(self.labels)
 
     def field_distances(self, name: str) -> Tensor:
@@ -60,17 +61,19 @@ class Described:
     def field_evidence(self, name: str) -> Tensor:
         """Returns `field_distances`, or NaN throughout for a model most of whose cells are zero.
 
-        Such a model is far from all others for want of a field, which makes it neither derived nor
-        independent.
+        Such a model is far from all others because its field is missing, which makes it neither
+        derived nor independent.
         """
-        found = self.field_distances(name)
+        distances = self.field_distances(name)
         zeros = self.fields.zero_cells[self.names.index(name)].item()
-        return torch.full_like(found, torch.nan) if zeros > MOST_ZERO * self.n_cells else found
+        if zeros > MOST_ZERO * self.n_cells:
+            return torch.full_like(distances, torch.nan)
+        return distances
 
-    def label_distances(self, name: str) -> Tensor:
+    def label_disagreement(self, name: str) -> Tensor:
         """Returns 1 where the first model predicts another class, ``[N]``, or NaN throughout.
 
-        NaN is for a model that tells apart another number of classes, whose labels mean others.
+        NaN is for a model with another number of classes, whose labels cannot be compared.
         """
         first = self.names[0]
         if self.n_classes[name] != self.n_classes[first]:
@@ -79,23 +82,30 @@ class Described:
 
 
 def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = True) -> Described:
-    """Returns the models at `addresses`, described at the references of `settings`."""
+    """Returns the models at `addresses`, described at the references of `settings`.
+
+    Each model is loaded once: its labels are computed when `stream_distances` asks for it.
+    """
     references = settings.find_references()
     names = model_names(addresses)
-    labels, n_classes, kinds, notes = {}, {}, {}, []
-    for name, address in zip(names, tqdm(addresses, "labels", disable=not progress), strict=True):
+    labels, n_classes, architectures, notes = {}, {}, {}, []
+
+    def load(name: str, address: str) -> Preprocessed:
         model = settings.load(address)
-        kinds[name] = architecture_of(model)
+        architectures[name] = architecture_of(model)
         with _named(name):
             labels[name] = label_agreement.describe(model, references.images)
             n_classes[name] = count_classes(model, references.images[:1])
-        if done := model.resampling(*references.images.shape[-2:]):
-            notes.append(f"{name}: references of {done}.")
+        if resampled := model.resampling(*references.images.shape[-2:]):
+            notes.append(f"{name}: references of {resampled}.")
+        return model
+
+    _refuse_missing_files(addresses, settings)
     with warnings.catch_warnings():
         # The notes below say it.
         warnings.simplefilter("ignore", ZeroCellWarning)
         fields = stream_distances(
-            {name: partial(settings.load, a) for name, a in zip(names, addresses, strict=True)},
+            {name: partial(load, name, a) for name, a in zip(names, addresses, strict=True)},
             references,
             against=names[0],
             progress=progress,
@@ -104,20 +114,28 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
     n_cells = len(references) * settings.steps
     for name, count in zip(names, fields.zero_cells.tolist(), strict=True):
         if count:
-            so = " It is judged without its field." if count > MOST_ZERO * n_cells else ""
+            so = " Its field is not used as evidence." if count > MOST_ZERO * n_cells else ""
             notes.append(
                 f"{name}: {count} of {n_cells} cells of the field are zero, and say nothing about "
                 f"its function.{so}"
             )
-    return Described(references, fields, labels, n_classes, kinds, n_cells, notes)
+    return Described(references, fields, labels, n_classes, architectures, n_cells, notes)
+
+
+def _refuse_missing_files(addresses: Sequence[str], settings: Settings) -> None:
+    """Raises what loading raises for the first file that is missing, before any model is loaded."""
+    for address in addresses:
+        parsed = parse_address(as_address(address))
+        if parsed.scheme == "file" and not Path(parsed.name).exists():
+            settings.load(address)
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Puts the model's name before what its description fails with.
+    """Puts the model's name before the message of an error.
 
     Raises:
-        ValueError: in the place of every error that a model of another kind or size may raise.
+        ValueError: instead of any error that a model of another kind or size may raise.
     """
     try:
         yield
@@ -127,7 +145,7 @@ def _named(name: str) -> Iterator[None]:
 
 @torch.no_grad()
 def count_classes(model: Preprocessed, image: Tensor) -> int:
-    """Returns how many scores a classifier gives for an image ``[1, C, H, W]``."""
+    """Returns how many scores a classifier gives an image ``[1, C, H, W]``."""
     like = next(model.parameters(), image)
     return scores(model(image.to(like)), 1).shape[1]
 

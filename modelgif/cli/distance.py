@@ -1,15 +1,16 @@
 """``modelgif distance``: how far apart are all these models?"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from modelgif.cli.described import describe
-from modelgif.cli.options import Settings, complete_files, describing, refuse_settings
-from modelgif.cli.printing import model_names, print_result
-from modelgif.reporting.distance_matrix import DistanceMatrix, distance_matrix
-from modelgif.reporting.figure import save_figure
-from modelgif.reporting.table import write_csv
+from modelgif.cli.extras import require
+from modelgif.cli.options import Settings, complete_models, describing, refuse_settings
+from modelgif.cli.printing import Table, model_names, print_result
+
+if TYPE_CHECKING:
+    from modelgif.reporting.distance_matrix import DistanceMatrix
 
 
 @click.command(
@@ -18,7 +19,7 @@ from modelgif.reporting.table import write_csv
     modelgif distance fields/*.h5"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "-o",
@@ -29,7 +30,7 @@ from modelgif.reporting.table import write_csv
 @click.option(
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the heat map to this PNG file.",
+    help="Draw the matrix as a heat map to this PNG file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
@@ -41,30 +42,42 @@ def distance(
     *,
     settings: Settings,
 ) -> None:
-    """Measure the distances of all pairs of MODELs: 0 for one function, near 1 for strangers.
+    """Measure the distances of all pairs of MODELs: 0 for the same function, near 1 for unrelated.
 
-    Field stores (.h5), which modelgif extract writes, may stand for the models, all of them; they
-    say themselves how they were made, and no model is described again.
+    Field stores (.h5), written by modelgif extract, may be given instead of models. They record how
+    they were made, and no model is described again.
     """
     if len(models) < 2:
         raise click.UsageError("give at least two models.")
+    if output is not None or figure is not None:
+        require("report")
     matrix, notes = _distances(models, settings, progress=not as_json)
-    table = matrix.to_frame().reset_index()
+    rows = [
+        {"model": name} | dict(zip(matrix.names, distances, strict=True))
+        for name, distances in zip(matrix.names, matrix.values.tolist(), strict=True)
+    ]
     if output is not None:
-        write_csv(output, table)
+        from modelgif.reporting.table import write_csv
+
+        write_csv(output, matrix.to_frame().reset_index())
     if figure is not None:
+        from modelgif.reporting.figure import save_figure
+
         save_figure(matrix.plot(), figure)
-    print_result({"distances": table, "notes": notes}, as_json=as_json)
+    print_result({"distances": Table(rows), "notes": notes}, as_json=as_json)
 
 
 def _distances(
     models: tuple[str, ...], settings: Settings, *, progress: bool
-) -> tuple[DistanceMatrix, list[str]]:
-    described = [Path(model).suffix == ".h5" for model in models]
-    if all(described):
-        refuse_settings("field stores say how they were made")
+) -> tuple["DistanceMatrix", list[str]]:
+    from modelgif.cli.described import describe
+    from modelgif.reporting.distance_matrix import distance_matrix
+
+    stored = [Path(model).suffix == ".h5" for model in models]
+    if all(stored):
+        refuse_settings("field stores record how they were made")
         return distance_matrix(dict(zip(model_names(models), models, strict=True))), []
-    if any(described):
+    if any(stored):
         raise click.UsageError("give models, or field stores (.h5), not both.")
-    found = describe(models, settings, progress=progress)
-    return distance_matrix(found.fields), found.notes
+    described = describe(models, settings, progress=progress)
+    return distance_matrix(described.fields), described.notes

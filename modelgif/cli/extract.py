@@ -4,12 +4,9 @@ from functools import partial
 from pathlib import Path
 
 import click
-import pandas as pd
 
-from modelgif.cli.options import Settings, complete_files, describing
-from modelgif.cli.printing import model_names, print_result
-from modelgif.references.file import write_references
-from modelgif.zoo.extract import extract as extract_fields
+from modelgif.cli.options import Settings, complete_models, describing
+from modelgif.cli.printing import Table, model_names, print_result
 
 
 @click.command(
@@ -18,7 +15,7 @@ from modelgif.zoo.extract import extract as extract_fields
     modelgif distance fields/*.h5"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "-o",
@@ -26,16 +23,19 @@ from modelgif.zoo.extract import extract as extract_fields
     "folder",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder of the field stores, made when missing.",
+    help="Folder for the field stores; created if missing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def extract(models: tuple[str, ...], folder: Path, as_json: bool, *, settings: Settings) -> None:
-    """Write the gradient field of each MODEL to a folder, one HDF5 file a model.
+    """Write the gradient field of each MODEL to a folder, one HDF5 file per model.
 
-    What is there already, and was made with the same weights and settings, is not made again. The
-    references are written beside the fields as references.safetensors.
+    Files that were made with the same weights and settings are kept. The references are written
+    beside the fields as references.safetensors.
     """
+    from modelgif.references.file import write_references
+    from modelgif.zoo.extract import extract as extract_fields
+
     references = settings.find_references()
     names = model_names(models)
     write_references(folder / "references.safetensors", references)
@@ -51,5 +51,5 @@ def extract(models: tuple[str, ...], folder: Path, as_json: bool, *, settings: S
         for name, address in zip(names, models, strict=True)
         if name in done.stores
     ]
-    print_result({"fields": pd.DataFrame(rows)}, as_json=as_json)
+    print_result({"fields": Table(rows)}, as_json=as_json)
     done.raise_for_failures()

@@ -1,16 +1,11 @@
-"""``modelgif index``: fingerprints of many models, and which of them is nearest to this one."""
+"""``modelgif index``: fingerprints of many models, and the nearest of them to a given one."""
 
 from pathlib import Path
 
 import click
-import pandas as pd
-from tqdm import tqdm
 
-from modelgif.cli.options import Settings, complete_files, describing
-from modelgif.cli.printing import model_names, print_result
-from modelgif.references.file import write_references
-from modelgif.sketches.index import SketchIndex
-from modelgif.sketches.sketcher import sketch_model
+from modelgif.cli.options import Settings, complete_models, describing
+from modelgif.cli.printing import Table, model_names, print_result
 
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 
@@ -26,16 +21,22 @@ def index() -> None:
 )
 @_FOLDER
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def add(folder: Path, models: tuple[str, ...], as_json: bool, *, settings: Settings) -> None:
-    """Add the fingerprints of MODELs to FOLDER, which is made when missing.
+    """Add the fingerprints of MODELs to FOLDER, which is created if missing.
 
-    All models of an index are described at the same references, which are kept in it as
+    All models of an index are described at the same references, which are saved in it as
     references.safetensors.
     """
+    from tqdm import tqdm
+
+    from modelgif.references.file import write_references
+    from modelgif.sketches.index import SketchIndex
+    from modelgif.sketches.sketcher import sketch_model
+
     references = settings.find_references()
     names = model_names(models)
     known = SketchIndex(folder)
@@ -55,21 +56,31 @@ def add(folder: Path, models: tuple[str, ...], as_json: bool, *, settings: Setti
     modelgif index search known suspect.safetensors --references known/references.safetensors"""
 )
 @_FOLDER
-@click.argument("model", metavar="MODEL", shell_complete=complete_files)
+@click.argument("model", metavar="MODEL", shell_complete=complete_models)
 @click.option(
-    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many to name."
+    "-k",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of models to list.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @describing
 def search(folder: Path, model: str, k: int, as_json: bool, *, settings: Settings) -> None:
-    """Name the models of FOLDER that are nearest to MODEL, with their estimated distances.
+    """List the models of FOLDER that are nearest to MODEL, with their estimated distances.
 
     Give the settings with which the index was made; others are refused, naming what differs.
     """
+    from modelgif.sketches.index import SketchIndex
+    from modelgif.sketches.sketcher import sketch_model
+
     references = settings.find_references()
     (name,) = model_names([model])
     options = settings.field_options(references)
     sketch = sketch_model(settings.load(model), references, name=name, **options)
     found = SketchIndex(folder).search(sketch, k)
-    nearest = pd.DataFrame({"model": found.names, "distance": found.distances.tolist()})
-    print_result({"nearest": nearest}, as_json=as_json)
+    nearest = [
+        {"model": known, "distance": distance}
+        for known, distance in zip(found.names, found.distances.tolist(), strict=True)
+    ]
+    print_result({"nearest": Table(nearest)}, as_json=as_json)

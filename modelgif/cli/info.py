@@ -1,17 +1,12 @@
-"""``modelgif info``: what a file is, and what it says of itself."""
+"""``modelgif info``: what a file is, and what it records about itself."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
-from safetensors import SafetensorError, safe_open
 
 from modelgif.cli.printing import print_result
-from modelgif.loading.checkpoint import read_checkpoint
-from modelgif.loading.state_dict import read_state_dict
-from modelgif.references.file import read_references
-from modelgif.storage.field_store import FieldStore
 
 
 @click.command()
@@ -20,12 +15,17 @@ from modelgif.storage.field_store import FieldStore
 def info(file: Path, as_json: bool) -> None:
     """Say what FILE is: a checkpoint, weights, a field store, references or a fingerprint.
 
-    The file is read whole and checked against the digests it has; nothing in it is executed.
+    The whole file is read and checked against its digests; nothing in it is executed.
     """
     print_result({"file": str(file)} | _described(file), as_json=as_json)
 
 
 def _described(file: Path) -> dict[str, Any]:
+    from modelgif.loading.checkpoint import read_checkpoint
+    from modelgif.loading.state_dict import read_state_dict
+    from modelgif.references.file import read_references
+    from modelgif.storage.field_store import FieldStore
+
     if file.suffix == ".h5":
         with FieldStore(file) as store:
             store.verify()
@@ -50,6 +50,8 @@ def _count(state: dict[str, Any]) -> int:
 
 
 def _metadata(file: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(file, framework="pt") as content:
             return content.metadata() or {}

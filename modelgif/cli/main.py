@@ -7,11 +7,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-# A verb's module is imported when the verb is asked for: help and completion wait for none.
+from modelgif.cli.extras import explain
+
+# A verb's module is imported when the verb is asked for, so that help and completion are fast.
 _VERBS = {
     "compare": "Say how far apart two MODELs are in function.",
     "distance": "Measure the distances of all pairs of MODELs.",
     "verdict": "Decide whether each suspect was derived from the victim.",
+    "independents": "Train independent models for a verdict.",
     "select": "Rank pretrained MODELs for fine-tuning on your images.",
     "extract": "Write the gradient field of each MODEL to a folder.",
     "index": "Keep fingerprints of models in a folder, and search among them.",
@@ -40,14 +43,16 @@ class _Verbs(click.Group):
             for verb, text in _VERBS.items()
             if verb.startswith(incomplete)
         ]
-        # What a group itself would do is import every verb.
+        # The method of click.Group would import every verb.
         return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except click.exceptions.Exit:  # a RuntimeError, too
+        except click.exceptions.Exit:  # is a RuntimeError
             raise
+        except ModuleNotFoundError as error:
+            raise click.ClickException(explain(error)) from error
         except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -55,14 +60,14 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modelgif")
 def main() -> None:
-    """How far apart are trained models in function, and which was made from which?
+    """How far apart are trained models in function, and which was derived from which?
 
     A MODEL is a checkpoint (mine.safetensors, with its card beside it) or an address:
     timm:resnet18?pretrained=true, torchvision:resnet18?weights=DEFAULT,
     file:mine.pt?architecture=torchvision:resnet18, python:package.module:function.
 
-    Exit status: 0 done; 1 it failed, with the reason; 2 the command was not understood; verdict has
-    3 when a suspect is called derived, and 4 when none is but some are undecided.
+    Exit status: 0 success; 1 failure, with the reason; 2 invalid usage; verdict also has 3 when a
+    suspect is derived, and 4 when none is but at least one is undecided.
     """
 
 

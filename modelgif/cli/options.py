@@ -1,23 +1,21 @@
-"""Options that several verbs share: which references, how fields are computed, where to."""
+"""Options that several verbs share: which references, how fields are computed, on which device.
+
+Declaring them imports neither torch nor pandas, so that help and completion answer at once.
+"""
 
 import functools
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import torch
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from modelgif.cli.references import find_references
-from modelgif.experiment.seeding import resolve_device
-from modelgif.loading.address import SCHEMES
-from modelgif.loading.load import load_model
-from modelgif.loading.preprocessing import Preprocessed
-from modelgif.loading.trust import TRUSTED
-from modelgif.references.references import References
+if TYPE_CHECKING:
+    from modelgif.loading.preprocessing import Preprocessed
+    from modelgif.references.references import References
 
 Option = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -32,15 +30,15 @@ class Settings:
         count: how many references at most.
         size: pixels per side, or None.
         channels: 1 or 3, or None for the images' own.
-        seed: of the draw of references.
+        seed: for sampling the references.
         steps: nodes on the path.
         baseline: the start of the path, one number for every pixel or ``mean``, the mean of the
             references per channel.
         target: what is differentiated.
         device: where.
-        precision: in which.
-        download: whether trained weights may be fetched.
-        trust: what may run code, beside `modelgif.loading.trust.TRUSTED`.
+        precision: dtype of the computation.
+        download: whether trained weights may be downloaded.
+        trust: origins whose code may run, beside `modelgif.loading.trust.TRUSTED`.
     """
 
     references: str | None
@@ -56,7 +54,7 @@ class Settings:
     download: bool
     trust: tuple[str, ...]
 
-    def find_references(self) -> References:
+    def find_references(self) -> "References":
         """Returns the references.
 
         Raises:
@@ -64,6 +62,8 @@ class Settings:
         """
         if self.references is None:
             raise click.UsageError("Missing option '--references'.")
+        from modelgif.cli.references import find_references
+
         return find_references(
             self.references,
             count=self.count,
@@ -72,38 +72,54 @@ class Settings:
             seed=self.seed,
         )
 
-    def load(self, address: str) -> Preprocessed:
-        """Returns the model at an address, see `as_address`."""
-        return load_model(
-            as_address(address),
-            device=resolve_device(self.device),
-            dtype=self._dtype,
+    def load(self, address: str) -> "Preprocessed":
+        """Returns the model at an address or a path."""
+        return load(
+            address,
+            device=self.device,
+            precision=self.precision,
             download=self.download,
-            trust=(*TRUSTED, *self.trust),
+            trust=self.trust,
         )
 
-    def field_options(self, references: References) -> dict[str, Any]:
+    def field_options(self, references: "References") -> dict[str, Any]:
         """Returns the arguments of `modelgif.gradient_field`."""
+        import torch
+
+        from modelgif.experiment.seeding import resolve_device
+
         mean = references.images.double().mean((0, 2, 3), keepdim=True).float()
         return {
             "target": self.target,
             "baseline": mean if self.baseline == "mean" else float(self.baseline),
             "n_steps": self.steps,
             "device": resolve_device(self.device),
-            "dtype": self._dtype,
+            "dtype": getattr(torch, self.precision),
         }
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return getattr(torch, self.precision)
 
+def load(
+    address: str,
+    *,
+    device: str,
+    download: bool,
+    trust: Sequence[str],
+    precision: Literal["float32", "float64"] = "float32",
+) -> "Preprocessed":
+    """Returns the model at an address or a path, as the options say."""
+    import torch
 
-def as_address(text: str) -> str:
-    """Returns an address for what a user typed: an address, or the path of a checkpoint."""
-    scheme, colon, _ = text.partition(":")
-    if colon and scheme in SCHEMES:
-        return text
-    return f"file:{text}" if Path(text.partition("?")[0]).suffix else text
+    from modelgif.experiment.seeding import resolve_device
+    from modelgif.loading.load import load_model
+    from modelgif.loading.trust import TRUSTED
+
+    return load_model(
+        address,
+        device=resolve_device(device),
+        dtype=getattr(torch, precision),
+        download=download,
+        trust=(*TRUSTED, *trust),
+    )
 
 
 def complete_files(_context: object, _parameter: object, incomplete: str) -> list[CompletionItem]:
@@ -111,14 +127,27 @@ def complete_files(_context: object, _parameter: object, incomplete: str) -> lis
     return [CompletionItem(incomplete, type="file")]
 
 
+def complete_models(context: object, parameter: object, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete a path, or an example address where no file begins like that."""
+    from modelgif.loading.schemes import all_schemes
+
+    if not glob.glob(f"{glob.escape(incomplete)}*"):
+        known = [scheme for scheme in all_schemes() if scheme.example.startswith(incomplete)]
+        if known:
+            return [CompletionItem(scheme.example, help=scheme.summary) for scheme in known]
+    return complete_files(context, parameter, incomplete)
+
+
 LOADING = [
-    click.option("--download", is_flag=True, help="Let libraries fetch missing trained weights."),
+    click.option(
+        "--download", is_flag=True, help="Let libraries download missing pretrained weights."
+    ),
     click.option(
         "--trust",
         multiple=True,
         metavar="ORIGIN",
-        help="Let code of this origin run: a module that cards may call, hub:OWNER/REPO, or an "
-        "export: address as typed.",
+        help="Allow code of this origin to run: a Python module named by a card, hub:OWNER/REPO, "
+        "or an export: address as given.",
     ),
 ]
 
@@ -170,8 +199,8 @@ _OPTIONS = [
         "--references",
         metavar="SOURCE",
         shell_complete=complete_files,
-        help="Where models are described: a folder of images, a .safetensors file of references, "
-        "or digits, photos, fashion_mnist.",
+        help="Images at which models are described: a folder of images, a .safetensors file of "
+        "references, or one of digits, photos, fashion_mnist.",
     ),
     click.option(
         "-n",
@@ -179,45 +208,57 @@ _OPTIONS = [
         type=click.IntRange(min=1),
         default=64,
         show_default=True,
-        help="How many references at most.",
+        help="Number of references, at most.",
     ),
     click.option(
-        "--size", type=click.IntRange(min=1), help="Pixels per side; a folder of images needs it."
+        "--size",
+        type=click.IntRange(min=1),
+        help="Pixels per side; required for a folder of images.",
     ),
     click.option(
-        "--channels", type=click.IntRange(1, 3), help="1 (grey) or 3; the images' own by default."
+        "--channels", type=click.IntRange(1, 3), help="1 (grey) or 3; by default as in the images."
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the references' draw."),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Seed for sampling the references.",
+    ),
     click.option(
         "--steps",
         type=click.IntRange(min=1),
         default=50,
         show_default=True,
-        help="Nodes on the path to each reference; 20 move distances by a few thousandths.",
+        help="Quadrature nodes on the path to each reference; 20 instead of 50 change distances by "
+        "a few thousandths.",
     ),
     click.option(
         "--baseline",
         default="mean",
         show_default=True,
         callback=_checked_baseline,
-        help="Where paths start: mean (of the references, per channel) or one number.",
+        help="Start of the paths: mean (of the references, per channel) or one number.",
     ),
     click.option(
-        "--target", default="predicted_class", show_default=True, help="What is differentiated."
+        "--target",
+        default="predicted_class",
+        show_default=True,
+        help="Scalar of the output that is differentiated.",
     ),
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
-        help="auto is CUDA where there is a device.",
+        help="auto: CUDA if available, otherwise the CPU.",
     ),
     click.option(
         "--precision",
         type=click.Choice(["float32", "float64"]),
         default="float32",
         show_default=True,
-        help="Of the computation.",
+        help="Floating-point type of the computation.",
     ),
     *LOADING,
 ]

@@ -1,31 +1,41 @@
 """What verbs print: tables for people, JSON for machines."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import click
-import pandas as pd
 
-from modelgif.cli.options import as_address
-from modelgif.loading.address import parse_address
-from modelgif.reporting.table import to_markdown
+from modelgif.reporting.markdown import rows_to_markdown
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `print_result` shows as a table.
+
+    Attributes:
+        rows: one mapping per row, with the same keys in the same order.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
 
 
 def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """Prints a result: frames as tables, notes and other values a line each, or all as JSON.
+    """Prints a result: tables, notes and other values one per line, or all as JSON.
 
-    Frames become lists of rows in JSON, where a missing value is null.
+    A table is a list of objects in JSON, where a missing value is null.
     """
     if as_json:
         plain = {name: _plain(value) for name, value in result.items()}
         click.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
     for name, value in result.items():
-        if isinstance(value, pd.DataFrame):
-            click.echo(f"\n{to_markdown(value, digits=3)}")
+        if isinstance(value, Table):
+            if value.rows:
+                click.echo(f"\n{rows_to_markdown(value.rows, digits=3)}")
         elif isinstance(value, float):
             click.echo(f"{name.replace('_', ' ')}: {value:.4f}")
         elif name == "notes":
@@ -36,14 +46,13 @@ def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def model_names(addresses: Sequence[str]) -> list[str]:
-    """Returns a short name for each address, numbered where two would be alike.
+    """Returns a short name for each address, numbered where two would be equal.
 
-    Names are made of letters, digits and ``._-`` alone, so that they may name files.
+    Names consist of letters, digits and ``._-``, so that they can name files.
     """
-    names = []
-    for address in map(as_address, addresses):
-        parsed = parse_address(address)
-        names.append(Path(parsed.name).stem if parsed.scheme == "file" else parsed.name)
+    from modelgif.loading.address import as_address, parse_address
+
+    names = [parse_address(as_address(address)).short_name for address in addresses]
     plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model" for name in names]
     if len(set(plain)) == len(plain):
         return plain
@@ -51,6 +60,12 @@ def model_names(addresses: Sequence[str]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, pd.DataFrame):
-        return value.astype(object).where(value.notna(), None).to_dict(orient="records")
-    return value
+    if not isinstance(value, Table):
+        return value
+    return [
+        {
+            title: None if isinstance(cell, float) and math.isnan(cell) else cell
+            for title, cell in row.items()
+        }
+        for row in value.rows
+    ]

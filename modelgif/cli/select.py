@@ -1,26 +1,23 @@
 """``modelgif select``: which of these models should I fine-tune on my data?"""
 
+import math
 import warnings
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import pandas as pd
-import torch
-from tqdm import tqdm
 
-from modelgif import transferability
-from modelgif.cli.labelled import find_labelled
-from modelgif.cli.options import LOADING, as_address, complete_files, with_options
-from modelgif.cli.printing import model_names, print_result
-from modelgif.experiment.seeding import resolve_device
-from modelgif.fields.features import penultimate_features
-from modelgif.loading.load import load_model
-from modelgif.loading.trust import TRUSTED
-from modelgif.transferability import SaturationWarning, SmallClassWarning
+from modelgif.cli.options import LOADING, complete_files, complete_models, load, with_options
+from modelgif.cli.printing import Table, model_names, print_result
+
+if TYPE_CHECKING:
+    import torch
 
 # Scores that need nothing but features and labels.
-SCORES = ("knn", "linear_probe", "logme", "sfda", "nleep", "gbc", "h_score", "transrate", "ncti")
+SCORES = (
+    *("knn", "linear_probe", "logme", "sfda", "nleep", "gbc", "h_score", "regularised_h_score"),
+    *("transrate", "ncti", "etran", "parc"),
+)
 _N_HALVES = 20
 
 
@@ -30,7 +27,7 @@ _N_HALVES = 20
         --data my_images --size 224"""
 )
 @click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_files
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_models
 )
 @click.option(
     "--data",
@@ -44,7 +41,7 @@ _N_HALVES = 20
     type=click.Choice(SCORES),
     default="knn",
     show_default=True,
-    help="What the advice rests on.",
+    help="Transferability score by which models are ranked.",
 )
 @click.option(
     "-n",
@@ -52,13 +49,19 @@ _N_HALVES = 20
     type=click.IntRange(min=4),
     default=1000,
     show_default=True,
-    help="How many images at most.",
+    help="Number of images, at most.",
 )
-@click.option("--size", type=click.IntRange(min=1), help="Pixels per side; a folder needs it.")
-@click.option("--channels", type=click.IntRange(1, 3), help="1 (grey) or 3.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all random draws.")
+@click.option("--size", type=click.IntRange(min=1), help="Pixels per side; required for a folder.")
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--channels", type=click.IntRange(1, 3), help="1 (grey) or 3; by default as in the images."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: CUDA if available, otherwise the CPU.",
 )
 @with_options(LOADING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -79,51 +82,58 @@ def select(
 
     The interval of a score and the share of first places come from 20 random halves of the images.
     """
+    import numpy as np
+    from tqdm import tqdm
+
+    from modelgif import transferability
+    from modelgif.cli.labelled import find_labelled
+    from modelgif.fields.features import penultimate_features
+    from modelgif.transferability import SaturationWarning, SmallClassWarning
+
     images, labels, classes = find_labelled(
         data, count=count, size=size, channels=channels, seed=seed
     )
     features = {}
     for name, address in zip(model_names(models), tqdm(models, unit="model"), strict=True):
-        model = load_model(
-            as_address(address),
-            device=resolve_device(device),
-            download=download,
-            trust=(*TRUSTED, *trust),
-        )
+        model = load(address, device=device, download=download, trust=trust)
         features[name] = penultimate_features(model, images)
     halves = _halves(labels, seed)
-    compute = getattr(transferability, score)
+    compute = transferability.scores()[score].compute
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         whole = {name: compute(found, labels) for name, found in features.items()}
         parts = np.array(
             [[compute(found[half], labels[half]) for found in features.values()] for half in halves]
         )
-    notes = sorted({str(w.message) for w in caught if issubclass(w.category, _SCORE_WARNINGS)})
-    table = pd.DataFrame(
+    saturated = (SaturationWarning, SmallClassWarning)
+    notes = sorted({str(w.message) for w in caught if issubclass(w.category, saturated)})
+    first = (parts.argmax(1)[:, None] == np.arange(len(whole))).mean(0)
+    half_width = 1.96 * parts.std(0, ddof=1)
+    rows = [
         {
-            "model": list(whole),
-            score: list(whole.values()),
+            "model": name,
+            score: whole[name],
             # Halves spread around the whole as wholes spread around the truth (Shao and Wu, 1989).
-            "95 % ±": 1.96 * parts.std(0, ddof=1),
-            "first in": (parts.argmax(1)[:, None] == np.arange(len(whole))).mean(0),
-            "features": [found.shape[1] for found in features.values()],
+            "95 % ±": half_width[column].item(),
+            "first in": first[column].item(),
+            "features": found.shape[1],
         }
-    ).sort_values(score, ascending=False, ignore_index=True)
+        for column, (name, found) in enumerate(features.items())
+    ]
+    rows.sort(key=lambda row: math.inf if math.isnan(row[score]) else -row[score])
     result: dict[str, Any] = {
         "images": len(images),
         "classes": len(classes),
-        "models": table,
-        "advice": _advice(table, score),
+        "models": Table(rows),
+        "advice": _advice(rows, score),
     }
     print_result(result | ({"notes": notes} if notes else {}), as_json=as_json)
 
 
-_SCORE_WARNINGS = (SaturationWarning, SmallClassWarning)
-
-
-def _halves(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
+def _halves(labels: "torch.Tensor", seed: int) -> list["torch.Tensor"]:
     """Random halves of the rows, each with half of every class."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     rows = [(labels == label).nonzero().flatten() for label in labels.unique()]
     return [
@@ -134,11 +144,11 @@ def _halves(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
     ]
 
 
-def _advice(table: pd.DataFrame, score: str) -> str:
-    best, share = table.loc[0, "model"], table.loc[0, "first in"]
-    if len(table) == 1:
-        return f"there is only {best} to choose."
-    close = table.loc[table["first in"] > 0.05, "model"].tolist()
+def _advice(rows: Sequence[Mapping[str, Any]], score: str) -> str:
+    best, share = rows[0]["model"], rows[0]["first in"]
+    if len(rows) == 1:
+        return f"{best} is the only model."
+    close = [row["model"] for row in rows if row["first in"] > 0.05]
     if share >= 0.95:
         return f"fine-tune {best}: it is first by {score} in {share:.0%} of random halves."
     return (

@@ -3,30 +3,32 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-import pandas as pd
-import torch
 
-from modelgif.cli.described import Described, describe
+from modelgif.cli.extras import require
 from modelgif.cli.listing import ListingCommand
-from modelgif.cli.options import Settings, complete_files, describing
-from modelgif.cli.printing import print_result
-from modelgif.cli.verdict_report import verdict_report
-from modelgif.reporting.report import write_report
-from modelgif.verdict import Calibration, Correction, Kind, Verdict, verdicts
+from modelgif.cli.options import Settings, complete_models, describing
+from modelgif.cli.printing import Table, print_result
 
-# Exit status: as `grep` tells a find from none, and both from an error.
+if TYPE_CHECKING:
+    import torch
+
+    from modelgif.cli.described import Described
+    from modelgif.verdict import Calibration, Correction, Verdict
+
+# Exit statuses that tell results from errors, as those of `grep` do.
 DERIVED, UNDECIDED = 3, 4
-_N_DRAWS = 200
+_N_BOOTSTRAP = 200
 
 
-class _Trial(ListingCommand):
+class _VerdictCommand(ListingCommand):
     lists = ("--suspect", "--independent")
 
 
 @click.command(
-    cls=_Trial,
+    cls=_VerdictCommand,
     epilog="""\b
     modelgif verdict --victim mine.safetensors --suspect theirs.safetensors \\
         --independent honest/*.safetensors --references photos --size 64 --report report.html""",
@@ -35,7 +37,7 @@ class _Trial(ListingCommand):
     "--victim",
     required=True,
     metavar="MODEL",
-    shell_complete=complete_files,
+    shell_complete=complete_models,
     help="The protected model.",
 )
 @click.option(
@@ -44,8 +46,8 @@ class _Trial(ListingCommand):
     required=True,
     multiple=True,
     metavar="MODEL...",
-    shell_complete=complete_files,
-    help="Accused.",
+    shell_complete=complete_models,
+    help="Models suspected of being derived from the victim.",
 )
 @click.option(
     "--independent",
@@ -53,31 +55,31 @@ class _Trial(ListingCommand):
     required=True,
     multiple=True,
     metavar="MODEL...",
-    shell_complete=complete_files,
-    help="Known to be made without the victim; 19 of the suspect's architecture are needed to "
-    "decide at 5 %.",
+    shell_complete=complete_models,
+    help="Models known to be trained without the victim; 19 of the suspect's architecture are "
+    "needed to decide at 5 %.",
 )
 @click.option(
     "--level",
     type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="Share of honest models that may be called derived.",
+    help="Probability with which an independent model may be called derived.",
 )
 @click.option(
     "--correction",
     type=click.Choice(["holm", "benjamini_hochberg", "none"]),
     default="holm",
     show_default=True,
-    help="For several suspects: holm keeps the chance of any false accusation at the level.",
+    help="For several suspects: holm keeps the probability of any false accusation at the level.",
 )
 @click.option(
     "--calibration",
     type=click.Choice(["matched", "standardised"]),
     default="matched",
     show_default=True,
-    help="matched compares with independents of the suspect's architecture; standardised with all, "
-    "each measured by its own architecture.",
+    help="Reference group: matched takes the independents of the suspect's architecture; "
+    "standardised takes all, each standardised against its own architecture.",
 )
 @click.option(
     "--report",
@@ -91,8 +93,8 @@ def verdict(
     suspects: tuple[str, ...],
     independents: tuple[str, ...],
     level: float,
-    correction: Correction,
-    calibration: Calibration,
+    correction: "Correction",
+    calibration: "Calibration",
     report: Path | None,
     as_json: bool,
     *,
@@ -100,59 +102,75 @@ def verdict(
 ) -> None:
     """Decide whether each suspect was derived from the victim.
 
-    By the distances of gradient fields and by unlike labels together, each measured by what is
-    usual among the independents. Exit status: 0 nobody is called derived and nobody is undecided,
-    3 somebody is called derived, 4 nobody is, but somebody is undecided.
+    The distance of gradient fields and the label disagreement are combined, each standardised
+    against the independent models. Exit status: 0 no suspect is derived or undecided, 3 at least
+    one is derived, 4 none is derived, but at least one is undecided.
     """
-    found = describe([victim, *suspects, *independents], settings, progress=not as_json)
-    accused = found.names[1 : 1 + len(suspects)]
-    honest = found.names[1 + len(suspects) :]
-    judged = verdicts(
-        accused,
-        _contributions(found, accused),
-        _contributions(found, honest),
-        suspect_kinds=[Kind(found.kinds[name], "") for name in accused],
-        independent_kinds=[Kind(found.kinds[name], "") for name in honest],
+    import torch
+
+    from modelgif.cli.described import describe
+    from modelgif.verdict import ModelKind, verdicts
+
+    if report is not None:
+        require("report")
+    models = (victim, *suspects, *independents)
+    described = describe(models, settings, progress=not as_json)
+    suspect_names = described.names[1 : 1 + len(suspects)]
+    independent_names = described.names[1 + len(suspects) :]
+    results = verdicts(
+        suspect_names,
+        _contributions(described, suspect_names),
+        _contributions(described, independent_names),
+        suspect_kinds=[ModelKind(described.architectures[name], "") for name in suspect_names],
+        independent_kinds=[
+            ModelKind(described.architectures[name], "") for name in independent_names
+        ],
         correction=correction,
         calibration=calibration,
         level=level,
-        n_draws=_N_DRAWS,
+        n_bootstrap=_N_BOOTSTRAP,
         generator=torch.Generator().manual_seed(settings.seed),
     )
-    table = pd.DataFrame(_row(found, one) for one in judged)
-    notes = [*found.notes, *(f"{one.suspect}: {one.note}" for one in judged if one.note)]
+    rows = [_row(described, result) for result in results]
+    notes = [
+        *described.notes,
+        *(f"{result.suspect}: {result.note}" for result in results if result.note),
+    ]
     print_result(
-        {"victim": found.names[0], "verdicts": table, "level": level, "notes": notes},
+        {"victim": described.names[0], "verdicts": Table(rows), "level": level, "notes": notes},
         as_json=as_json,
     )
     if report is not None:
-        everyone = (victim, *suspects, *independents)
-        addresses = dict(zip(found.names, everyone, strict=True))
+        from modelgif.cli.verdict_report import verdict_report
+        from modelgif.reporting.report import write_report
+
+        addresses = dict(zip(described.names, models, strict=True))
         command = shlex.join(["modelgif", *sys.argv[1:]])
-        page = verdict_report(found, judged, addresses, table, settings, notes, command)
+        page = verdict_report(described, results, addresses, rows, settings, notes, command)
         write_report(report, page)
-    decisions = {one.decision for one in judged}
+    decisions = {result.decision for result in results}
     status = DERIVED if "derived" in decisions else UNDECIDED if "undecided" in decisions else 0
     raise click.exceptions.Exit(status)
 
 
-def _contributions(found: Described, names: list[str]) -> dict[str, torch.Tensor]:
+def _contributions(described: "Described", names: list[str]) -> dict[str, "torch.Tensor"]:
+    import torch
+
     return {
-        "field": torch.stack([found.field_evidence(name) for name in names]),
-        "labels": torch.stack([found.label_distances(name) for name in names]),
+        "field": torch.stack([described.field_evidence(name) for name in names]),
+        "labels": torch.stack([described.label_disagreement(name) for name in names]),
     }
 
 
-def _row(found: Described, one: Verdict) -> dict[str, object]:
-    labels = found.label_distances(one.suspect).mean().item()
+def _row(described: "Described", result: "Verdict") -> dict[str, Any]:
     return {
-        "suspect": one.suspect,
-        "field distance": found.field_distances(one.suspect).mean().item(),
-        "unlike labels": labels,
-        "p-value": one.p_value,
-        "adjusted": one.adjusted_p_value,
-        # The command is told architectures only; how a model was trained is nobody's word.
-        "compared with": f"{one.n_independents} of "
-        + ("all architectures" if one.matched_by == "pooled" else "its architecture"),
-        "verdict": one.decision,
+        "suspect": result.suspect,
+        "field distance": described.field_distances(result.suspect).mean().item(),
+        "label disagreement": described.label_disagreement(result.suspect).mean().item(),
+        "p-value": result.p_value,
+        "adjusted": result.adjusted_p_value,
+        # How a model was trained is not known to the command.
+        "compared with": f"{result.n_independents} of "
+        + ("all architectures" if result.matched_by == "pooled" else "its architecture"),
+        "verdict": result.decision,
     }

@@ -46,7 +46,7 @@ def load_data(
 
     Args:
         name: one of the above.
-        root: folder of the files; for the first two None.
+        root: folder of the files; None for ``digits`` and ``photos``.
         download: whether to fetch the missing files of Fashion-MNIST or CIFAR into `root`.
         size: pixels per side to resize to, by bilinear interpolation with antialiasing; by default
             the data set's own. ``folder`` needs it.
@@ -54,6 +54,11 @@ def load_data(
     Raises:
         FileNotFoundError: when files are missing; the message says how to get them.
         ValueError: for an unknown name, an argument that does not fit it, or damaged files.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> data.train_images.shape, data.test_labels.shape, data.classes[:3]
+        (torch.Size([1347, 1, 8, 8]), torch.Size([450]), ('0', '1', '2'))
     """
     if name not in get_args(DataName):
         near = difflib.get_close_matches(name, get_args(DataName), n=1)
@@ -137,7 +142,7 @@ def load_cifar(kind: type[CIFAR10], root: Path | None, download: bool) -> _Split
 
     Raises:
         ValueError: without `root`.
-        FileNotFoundError: when `root` has no sound copy and nothing may be downloaded.
+        FileNotFoundError: when `root` has no valid copy and nothing may be downloaded.
     """
     if root is None:
         raise ValueError(f"give root, the folder that holds or is to hold {kind.base_folder}.")
@@ -148,7 +153,7 @@ def load_cifar(kind: type[CIFAR10], root: Path | None, download: bool) -> _Split
         if download:
             raise
         raise FileNotFoundError(
-            f"{root} holds no whole {kind.base_folder}: put the extracted folder there, or give "
+            f"{root} has no complete {kind.base_folder}: put the extracted folder there, or give "
             "download: true."
         ) from error
     return (

@@ -20,6 +20,13 @@ def read_idx(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         ValueError: for a file that is damaged or holds another type of number.
 
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "two-ubyte"
+        >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+        >>> read_idx(path).tolist()
+        [7, 9]
+
     Source: LeCun, Cortes and Burges, The MNIST Database of Handwritten Digits: two zero bytes, the
     type, the number of dimensions, each dimension in four bytes, most significant first, then the
     numbers, the last dimension changing fastest.

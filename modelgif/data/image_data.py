@@ -18,12 +18,18 @@ class ImageData:
         name: of the data set.
         train_images: ``[N, C, H, W]`` float32, pixels in [0, 1].
         train_labels: ``[N]`` int64, positions in `classes`; every class has a training image.
-        test_images: ``[M, C, H, W]``, likewise.
-        test_labels: ``[M]``, likewise; classes may be missing.
+        test_images: ``[M, C, H, W]`` float32, pixels in [0, 1].
+        test_labels: ``[M]`` int64, positions in `classes`; classes may be missing.
         classes: names of the classes.
 
     Raises:
-        ValueError: for tensors that are not so.
+        ValueError: for tensors of another shape, dtype or range.
+
+    Example:
+        >>> images, labels = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> data = ImageData("made", images, labels, images, labels, ("a", "b"))
+        >>> data.mean.shape
+        torch.Size([1, 1, 1, 1])
     """
 
     name: str
@@ -40,7 +46,7 @@ class ImageData:
             where = f"{self.name}: {split} images"
             if images.ndim != 4 or len(images) == 0 or images.shape[1:] != shape:
                 raise ValueError(
-                    f"{where} must be [N, C, H, W] with C, H, W alike in both splits, got "
+                    f"{where} must be [N, C, H, W] with the same C, H, W in both splits, got "
                     f"{list(self.train_images.shape)} and {list(self.test_images.shape)}."
                 )
             if images.dtype != torch.float32 or not (images.min() >= 0 and images.max() <= 1):

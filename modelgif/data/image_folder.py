@@ -36,8 +36,8 @@ def read_image_folder(
         ``[N, 3, size, size]`` float32 in [0, 1], ``[N]`` int64, the same for the test, the names.
 
     Raises:
-        FileNotFoundError: when a folder, or a class's images, are not there.
-        ValueError: for a file that is no sound image, for splits with other classes, and for a
+        FileNotFoundError: when a folder or the images of a class are missing.
+        ValueError: for a file that is not a valid image, for splits with other classes, and for a
             class with fewer than 5 images to split.
     """
     if not root.is_dir():
@@ -47,7 +47,7 @@ def read_image_folder(
     if any(there) and not all(there):
         raise FileNotFoundError(
             f"{root} has only one of the folders train and test: add the other, or name it "
-            "otherwise if it is a class."
+            "differently if it is a class."
         )
     if all(there):
         train, test = map(ImageFolder, parts)
@@ -81,7 +81,15 @@ def read_image(path: str | Path, size: int) -> Tensor:
     """Returns the central square of an image file's RGB pixels, ``[3, size, size]`` in [0, 1].
 
     Raises:
-        ValueError: when it is no sound image.
+        ValueError: when it is not a valid image.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "white.png"
+        >>> Image.new("RGB", (12, 8), "white").save(path)
+        >>> image = read_image(path, 4)
+        >>> image.shape, image.min().item()
+        (torch.Size([3, 4, 4]), 1.0)
     """
     try:
         with Image.open(path) as opened:
@@ -89,7 +97,7 @@ def read_image(path: str | Path, size: int) -> Tensor:
                 raise ValueError(f"{opened.width}×{opened.height} pixels are too many")
         image = pil_loader(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no sound image: {error}; mend it or take it away.") from error
+        raise ValueError(f"{path} is not a valid image: {error}; repair or remove it.") from error
     pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
     square = transforms.center_crop(transforms.resize(pixels, [size]), [size, size])
     return square.clamp(0, 1)

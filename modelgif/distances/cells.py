@@ -1,4 +1,4 @@
-"""Cells: one vector a reference and step, the parts that a distance of fields is made of."""
+"""Cells: one vector per reference and step, the parts that a distance of fields is made of."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -6,8 +6,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Kind = Literal["cosine", "euclidean", "cosine_frechet", "euclidean_frechet"]
-KINDS: tuple[str, ...] = get_args(Kind)
+Metric = Literal["cosine", "euclidean", "cosine_frechet", "euclidean_frechet"]
+METRICS: tuple[str, ...] = get_args(Metric)
 
 
 def finite_cells(
@@ -33,7 +33,7 @@ def channel_mean(block: Tensor) -> Tensor:
     """Returns a block ``[n, S, C, ...]`` of a field averaged over its channels, ``[n, S, ...]``.
 
     Raises:
-        ValueError: for a field whose inputs have channels alone, or none.
+        ValueError: for a field whose inputs have no channels, or nothing but channels.
     """
     if block.ndim < 4:
         raise ValueError(
@@ -92,16 +92,16 @@ def is_zero(cells: Tensor) -> Tensor:
     return (cells == 0).all(-1)
 
 
-def distances_of_cells(a: Tensor, b: Tensor, kind: Kind) -> Tensor:
+def distances_of_cells(a: Tensor, b: Tensor, metric: Metric) -> Tensor:
     """Returns the distances ``[n]`` of cells ``[n, S, D]`` at each reference, in their precision.
 
-    They are the mean over steps, or for the Fréchet kinds the largest. See
+    They are the mean over steps, or for the Fréchet metrics the largest. See
     `modelgif.distance`.
     """
-    if kind.startswith("euclidean"):
+    if metric.startswith("euclidean"):
         cells = (a - b).norm(dim=2)
     else:
         # ½‖u - v‖² = 1 - ⟨u, v⟩, without its cancellation: equal cells are at exactly 0.
         cells = ((unit_cells(a) - unit_cells(b)).square().sum(2) / 2).clamp(max=2)
         cells[is_zero(a) ^ is_zero(b)] = 1
-    return cells.amax(1) if kind.endswith("frechet") else cells.mean(1)
+    return cells.amax(1) if metric.endswith("frechet") else cells.mean(1)

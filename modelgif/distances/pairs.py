@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.cells import (
-    Kind,
+    Metric,
     check_finite,
     distances_of_cells,
     finite_cells,
@@ -29,11 +29,11 @@ def warn_of_zero_cells(
     zeros: Sequence[int], names: Sequence[str], n_cells: int | None = None
 ) -> None:
     """Warns the caller's caller of fields that have zero cells, with their number."""
-    found = [f"{name}: {count}" for name, count in zip(names, zeros, strict=True) if count]
-    if found:
+    counts = [f"{name}: {count}" for name, count in zip(names, zeros, strict=True) if count]
+    if counts:
         among = "" if n_cells is None else f" among {n_cells}"
         warnings.warn(
-            f"zero cells{among} in field {', '.join(found)}: the target does not depend "
+            f"zero cells{among} in field {', '.join(counts)}: the target does not depend "
             "on the input there, so these cells say nothing about function.",
             ZeroCellWarning,
             stacklevel=3,
@@ -48,11 +48,11 @@ class PairSums:
 
     Args:
         names: what to call the M fields in messages.
-        kind: as in `modelgif.distance`.
-        product_dtype: precision of the products of the cosine kind; sums of products are float64.
+        metric: as in `modelgif.distance`.
+        product_dtype: precision of the products of the cosine metric; sums of products are float64.
 
     Attributes:
-        total: float64 ``[M, M]``: the sum so far of cosines, or of distances for other kinds.
+        total: float64 ``[M, M]``: the sum so far of cosines, or of distances for other metrics.
         zeros: int64 ``[M]``: zero cells seen so far.
         n_references: references seen so far.
     """
@@ -61,11 +61,11 @@ class PairSums:
         self,
         names: Sequence[str],
         *,
-        kind: Kind = "cosine",
+        metric: Metric = "cosine",
         product_dtype: torch.dtype = torch.float64,
     ) -> None:
         self.names, self.product_dtype = list(names), product_dtype
-        self.kind: Kind = kind
+        self.metric: Metric = metric
         self.total = torch.zeros(len(self.names), len(self.names), dtype=torch.float64)
         self.zeros = torch.zeros(len(self.names), dtype=torch.int64)
         self.n_references = 0
@@ -83,14 +83,14 @@ class PairSums:
         """
         blocks = [block.detach().flatten(2) for block in blocks]
         kept = self.total.new_zeros(len(blocks[0]), *self.total.shape) if keep else None
-        (self._add_cosines if self.kind == "cosine" else self._add_pairs)(blocks, kept)
+        (self._add_cosines if self.metric == "cosine" else self._add_pairs)(blocks, kept)
         self.n_references += len(blocks[0])
-        return None if kept is None else _distances(kept, self.kind)
+        return None if kept is None else _distances(kept, self.metric)
 
     def distances(self) -> Tensor:
         """Returns the mean distances of all pairs so far, ``[M, M]``, symmetric, zero diagonal."""
         means = self.total / self.n_references
-        return _distances(means, self.kind)
+        return _distances(means, self.metric)
 
     def _add_cosines(self, blocks: Sequence[Tensor], kept: Tensor | None) -> None:
         (n_references, n_steps, size), device = blocks[0].shape, blocks[0].device
@@ -115,11 +115,11 @@ class PairSums:
             for block, name in zip(blocks, self.names, strict=True)
         ]
         for i, j in torch.combinations(torch.arange(len(cells))).tolist():
-            found = distances_of_cells(cells[i], cells[j], self.kind).cpu()
-            self.total[i, j] += found.sum()
+            distances = distances_of_cells(cells[i], cells[j], self.metric).cpu()
+            self.total[i, j] += distances.sum()
             self.total[j, i] = self.total[i, j]
             if kept is not None:
-                kept[:, i, j] = kept[:, j, i] = found
+                kept[:, i, j] = kept[:, j, i] = distances
         self.zeros += torch.tensor([int(is_zero(c).sum()) for c in cells])
 
     def _parts(
@@ -145,15 +145,15 @@ class PairSums:
     def _check_finite(self, finite: Tensor, row: int) -> None:
         """Checks cells ``[M, n, s]``."""
         if not finite.all():
-            for one, name in zip(finite.all(2), self.names, strict=True):
-                check_finite(one, name, self.n_references + row)
+            for of_model, name in zip(finite.all(2), self.names, strict=True):
+                check_finite(of_model, name, self.n_references + row)
 
 
-def _distances(values: Tensor, kind: Kind) -> Tensor:
-    """Distances ``[..., M, M]`` from mean cosines, or from mean distances of other kinds."""
+def _distances(values: Tensor, metric: Metric) -> Tensor:
+    """Distances ``[..., M, M]`` from mean cosines, or from mean distances of other metrics."""
     # A matrix product need not round both triangles alike.
     values = (values + values.mT) / 2
-    if kind == "cosine":
+    if metric == "cosine":
         values = (1 - values).clamp(0, 2)
     values.diagonal(dim1=-2, dim2=-1).zero_()
     return values

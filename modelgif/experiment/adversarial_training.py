@@ -1,14 +1,14 @@
-"""Adversarial training: learning images together with their worst small changes."""
+"""Adversarial training: training on images and on adversarial copies of them."""
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelgif.experiment.augmentation import crop_and_flip
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.experiment.training import Trainer, TrainingConfig
 
 # Moves images [B, C, H, W] to where a model errs on their labels [B].
@@ -24,21 +24,21 @@ def train_adversarially(
     *,
     generator: torch.Generator,
 ) -> float:
-    """Trains `model` in place on every batch and on the attack's answer to it, half and half.
+    """Trains `model` in place on every batch together with the adversarial images made from it.
 
-    The attack is made anew at every step, on the model as it then is. All parameters are trained;
+    The attack is repeated at every step, on the current model. All parameters are trained;
     the model ends in evaluation mode.
 
     Args:
         model: maps ``[B, C, H, W]`` in pixels of [0, 1] to logits ``[B, K]``.
         images: ``[N, C, H, W]``.
         labels: ``[N]``.
-        config: optimiser and schedule, in which an image counts once an epoch.
+        config: optimiser and schedule, in which an image counts once per epoch.
         attack: such as `modelgif.references.adversarial.pgd`; it sees the model in evaluation mode.
         generator: CPU generator of order and augmentation.
 
     Returns:
-        The mean loss of the last epoch, NaN without any.
+        The mean loss of the last epoch, NaN for no epochs.
 
     Raises:
         ValueError: when no parameter requires a gradient, or there are no images.
@@ -59,7 +59,7 @@ def train_adversarially(
             part, truth = images[rows], labels[rows]
             if config.augmentation == "crop_and_flip":
                 part = crop_and_flip(part, generator=generator)
-            with _deterministic_convolutions():
+            with deterministic_convolutions():
                 loss = _step(trainer, part, truth, attack)
             total += loss * len(rows)
         mean_loss = total.item() / len(images)
@@ -76,19 +76,11 @@ def _step(trainer: Trainer, images: Tensor, labels: Tensor, attack: Attack) -> T
     """Takes one step of the optimiser and returns the loss before it."""
     model = trainer.model
     model.eval()
-    hostile = attack(model, images, labels)
+    adversarial = attack(model, images, labels)
     model.train()
-    loss = F.cross_entropy(model(torch.cat([images, hostile])), labels.repeat(2))
+    loss = F.cross_entropy(model(torch.cat([images, adversarial])), labels.repeat(2))
     trainer.optimizer.zero_grad()
     loss.backward()
     trainer.optimizer.step()
     trainer.schedule.step()
     return loss.detach()
-
-
-def _deterministic_convolutions() -> Any:
-    """CUDA's convolutions that add up in one order, so that a model made again is the same."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
-    )

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def crop_and_flip(images: Tensor, *, margin: int = 4, generator: torch.Generator) -> Tensor:
     """Returns `images` ``[B, C, H, W]``, each shifted and half of them mirrored, at random.
 
-    Each is cut out anew at a uniform place after adding `margin` black pixels on every side, and
+    Each is cropped at a uniformly drawn place after adding `margin` black pixels on every side, and
     flipped from left to right with probability one half: the usual augmentation for CIFAR.
 
     Args:

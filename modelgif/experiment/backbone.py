@@ -25,7 +25,7 @@ def backbone(network: str, in_channels: int = 3, width: int | None = None) -> nn
     Args:
         network: one of `BACKBONES`, or ``torchvision:NAME``, which takes 3 channels.
         in_channels: channels of the images.
-        width: as the network takes it; None for its own default.
+        width: the network's own argument; None for its default.
 
     Raises:
         ValueError: for an unknown network, or arguments that do not fit it.
@@ -73,7 +73,7 @@ def backbone_address(network: str, in_channels: int, width: int | None = None) -
 
 
 def cut_head(model: nn.Module) -> nn.Linear:
-    """Takes the last linear layer out of `model`, in place, and returns it.
+    """Removes the last linear layer of `model`, in place, and returns it.
 
     Raises:
         ValueError: when there is none.
@@ -81,7 +81,7 @@ def cut_head(model: nn.Module) -> nn.Linear:
     linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
     if not linear or not linear[-1]:
         raise ValueError(
-            f"{type(model).__name__} has no linear layer inside, so there is no head to take out."
+            f"{type(model).__name__} has no linear layer inside, so there is no head to remove."
         )
     head = model.get_submodule(linear[-1])
     assert isinstance(head, nn.Linear)
@@ -96,7 +96,7 @@ def feature_count(backbone: nn.Module, image: Tensor) -> int:
     Its mode is left as it was.
 
     Raises:
-        ValueError: when the output is no vector.
+        ValueError: when the output is not a vector.
     """
     training = backbone.training
     device = next(backbone.parameters()).device

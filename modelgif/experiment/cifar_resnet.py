@@ -17,14 +17,14 @@ def resnet20(num_classes: int = 10, in_channels: int = 3, width: int = 16) -> nn
 
 
 def resnet8(num_classes: int = 10, in_channels: int = 3, width: int = 16) -> nn.Module:
-    """Returns its smallest sibling, untrained: three stages of one residual block."""
+    """Returns the smallest of the family, untrained: three stages of one residual block."""
     return CifarResNet(1, num_classes, in_channels, width)
 
 
 class CifarResNet(nn.Module):
     """A residual network of ``6 n_blocks + 2`` layers.
 
-    Takes images ``[B, in_channels, H, W]`` of 4 pixels or more a side and gives logits
+    Takes images ``[B, in_channels, H, W]`` of at least 4 × 4 pixels and gives logits
     ``[B, num_classes]``. Convolutions and the last layer start from He's normal distribution.
 
     Args:

@@ -1,11 +1,12 @@
-"""Work that several processes share through a folder, whatever becomes of each of them."""
+"""Work that several processes share through a folder, even if some of them die."""
 
 import fcntl
 import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +17,48 @@ T = TypeVar("T")
 _WAIT, _LONGER, _LONGEST_WAIT = 0.01, 1.25, 0.5
 
 
+_DONE = b"done by"
+# Of what an item is called in the name of its claim.
+_LONGEST_LABEL = 60
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a folder of claims says of one item.
+
+    Attributes:
+        label: what the item is called.
+        held: whether a worker is at it now.
+        done: whether it was done.
+    """
+
+    label: str
+    held: bool
+    done: bool
+
+
+def claims_in(folder: Path) -> Iterator[Claim]:
+    """Gives the claims in a folder by name, without waiting for any; none if it does not exist."""
+    for path in sorted(folder.glob("*.claim")):
+        with path.open("rb") as file:
+            try:
+                # Shared, and let go at once: a worker that meets it tries again.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                held = False
+            except BlockingIOError:
+                held = True
+            yield Claim(path.name.rpartition("-")[0], held, file.read().startswith(_DONE))
+
+
 class Claims:
     """Who does what, as locked files in a folder; a lock goes with its process.
 
-    Each worker goes through all items, from another place on, and does those that nobody has begun.
-    At the end it waits for what others hold, and takes over what they let go without having done
+    Each worker goes through all items, starting at a different one, and does those that no other
+    worker has begun.
+    At the end it waits for what others hold, and takes over what they release without having done
     it. So all items are done when it is through, however many workers there were and died. What is
-    done is marked, and a mark counts if it is newer than these claims: an item that is asked for
-    although an older mark is there has been deleted since.
+    done is marked, and a mark counts if it is newer than these claims: if an item is asked for
+    although it has an older mark, its result has been deleted since.
 
     Args:
         folder: seen by all workers, on a file system with locks (`flock`).
@@ -68,7 +103,7 @@ class Claims:
                     each()
                 else:
                     held.append(item)
-            # If something was done, there may be more that nobody holds by now.
+            # If something was done, there may be more that no worker holds by now.
             if len(held) == len(left):
                 time.sleep(wait)
                 wait = min(wait * _LONGER, _LONGEST_WAIT)
@@ -101,4 +136,5 @@ def _name(function: Callable[[T], object], item: T) -> str:
         raise ValueError(
             f"work to be shared must have a repr that says what it is, got {words[:300]}."
         )
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+    label = re.sub(r"[^\w.]+", "-", str(getattr(item, "name", item))).strip("-")[:_LONGEST_LABEL]
+    return f"{label}-{hashlib.sha256(words.encode()).hexdigest()[:32]}.claim"

@@ -21,10 +21,11 @@ from modelgif.experiment.plain_yaml import (
 from modelgif.fields.quadrature import Rule
 from modelgif.storage.atomic import write_text
 from modelgif.storage.field_store import Storage
+from modelgif.storage.regular_file import missing_file
 
 
 class Config(BaseModel):
-    """A configuration: an unknown key, a text for a number, NaN or infinity is an error."""
+    """A configuration; an unknown key, a string for a number, NaN and infinity are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
@@ -91,7 +92,7 @@ def load_config(
         overrides: such as ``field.n_steps=20``, with the value in YAML; the last one wins.
 
     Raises:
-        ConfigError: naming everything that is wrong, one problem a line.
+        ConfigError: naming everything that is wrong, one problem per line.
     """
     path = Path(path)
     data = _read(path, cls)
@@ -121,7 +122,7 @@ def dump_config(config: Config, path: str | os.PathLike[str]) -> None:
 
 
 def config_hash(config: Config) -> str:
-    """Returns 10 hexadecimal digits that stand for the values of `config`, defaults included.
+    """Returns 10 hexadecimal digits that identify the values of `config`, defaults included.
 
     They begin the SHA-256 of its JSON with sorted keys and no spaces. Neither the order of keys nor
     the spelling of a number (``1`` or ``1.0``) matters.
@@ -131,11 +132,10 @@ def config_hash(config: Config) -> str:
 
 
 def _read(path: Path, cls: type[Config]) -> dict[str, Any]:
-    if not path.is_file():
+    if (note := missing_file(path)) is not None:
         folder = path if path.is_dir() else path.parent
         there = ", ".join(sorted(file.name for file in folder.glob("*.yaml"))) or "no *.yaml file"
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise ConfigError(f"{path}: there is no such file{other}; {folder} holds {there}.")
+        raise ConfigError(f"{path}: there is no such file{note}; {folder} holds {there}.")
     try:
         with path.open(encoding="utf-8") as file:
             data = parse_yaml(file.read(LARGEST_YAML + 1))
@@ -174,7 +174,7 @@ def _key(inner: object, word: str, outer: Sequence[str | int]) -> str | int:
     if isinstance(inner, dict):
         return word
     if not isinstance(inner, list):
-        raise ValueError(f"{name} is no mapping but {inner!r}; override {name} as a whole.")
+        raise ValueError(f"{name} is not a mapping but {inner!r}; override {name} as a whole.")
     if not word.isdecimal() or int(word) >= len(inner):
         raise ValueError(f"{name} has the entries 0 to {len(inner) - 1}, not {word!r}.")
     return int(word)

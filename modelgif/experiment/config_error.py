@@ -5,18 +5,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 Keys = tuple[str | int, ...]
 
-# What a value must be, by pydantic's type of error, where its own words are those of a programmer.
+# What a value must be, by pydantic's type of error, where its own words are those of Python.
 _EXPECTED = {
     "int_type": "be a whole number",
     "float_type": "be a number",
     "bool_type": "be true or false",
-    "string_type": "be a text",
+    "string_type": "be a string",
     "list_type": "be a list",
     "tuple_type": "be a list",
     "dict_type": "be a mapping",
@@ -26,7 +26,7 @@ _EXPECTED = {
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message holds one problem a line."""
+    """A configuration that cannot be used; the message holds one problem per line."""
 
 
 def config_problems(
@@ -38,7 +38,7 @@ def config_problems(
 
     Args:
         model: the class that refused the data.
-        data: what was to be validated, with text keys, as JSON has them.
+        data: what was to be validated, with strings as keys, as in JSON.
         error: what the class raised.
     """
     grouped: dict[Keys, list[ErrorDetails]] = {}
@@ -65,7 +65,12 @@ def _problem(model: type[BaseModel], keys: Keys, details: Sequence[ErrorDetails]
         required = [name for name, field in _fields(model, keys[:-1]) if field.is_required()]
         return f"missing; the keys that must be there are {', '.join(required)}."
     if first["type"] == "extra_forbidden":
-        valid = [name for name, _ in _fields(model, keys[:-1])]
+        fields = _fields(model, keys[:-1])
+        valid = [name for name, _ in fields]
+        for name, field in fields:
+            # Only where both keys are given is one of them left over.
+            if keys[-1] in _names(field):
+                return f"this key and {name} are names of one setting: give one of the two."
         hint = _near(keys[-1], valid) or f"the keys are {', '.join(valid)}."
         return f"unknown key, got {value}; {hint}"
     if first["type"] == "value_error" or " should " not in first["msg"]:
@@ -90,9 +95,15 @@ def _fields(model: type[BaseModel], keys: Keys) -> list[tuple[str, FieldInfo]]:
     models = [model]
     for key in keys:
         fields = [inner.model_fields[key] for inner in models if key in inner.model_fields]
-        # A position in a list, or a key of a mapping, is no field: the models stay.
+        # A position in a list, or a key of a mapping, is not a field: the models stay.
         models = [inner for field in fields for inner in _models(field.annotation)] or models
     return [item for inner in models for item in inner.model_fields.items()]
+
+
+def _names(field: FieldInfo) -> Sequence[str | int]:
+    """The keys by which a field with several names may be called."""
+    choices = field.validation_alias
+    return [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else []
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -38,7 +38,7 @@ def current_launch() -> Launch:
 def launching(launch: Launch) -> Iterator[None]:
     """Does the work of every `for_each` inside as `launch` says.
 
-    A setting of the surroundings, because where work is done is no matter of the stage that has it.
+    A context, because a stage need not know where its work is done.
     """
     token = _CURRENT.set(launch)
     try:

@@ -1,8 +1,8 @@
 """Small image classifiers that train in seconds on a CPU.
 
-Each takes images ``[B, in_channels, H, W]`` of 8 pixels or more a side and gives logits
-``[B, num_classes]``; the last layer is called ``head``. They differ in kind, not only in width, so
-that a zoo of them has architectures to tell apart.
+Each takes images ``[B, in_channels, H, W]`` of at least 8 × 8 pixels and gives logits
+``[B, num_classes]``; the last layer is called ``head``. They differ in their layers, not only in
+width, so that a zoo of them has different architectures.
 """
 
 import torch

@@ -11,16 +11,16 @@ import torch
 
 T = TypeVar("T")
 
-# A worker that is gone is nothing that the work could help.
+# The death of a worker is not the fault of the work.
 _RETRIES = -1
-# The least that Ray takes: no field goes through it.
+# The least that Ray accepts: no field passes through it.
 _STORE_BYTES = 80 * 2**20
 
 
 def on_ray(
     function: Callable[[T], object], items: Sequence[T], each: Callable[[], object] = lambda: None
 ) -> list[Exception]:
-    """Returns what calls of `function` raised, once each item has had its turn on a Ray cluster.
+    """Returns what calls of `function` raised, once each item has been tried on a Ray cluster.
 
     The cluster is the one that Ray is connected to, or the one that ``RAY_ADDRESS`` names, or one
     of this machine's cores for as long as the work takes. Each task has one core and one thread.
@@ -46,7 +46,7 @@ def on_ray(
         return []
     started = not ray.is_initialized()
     if started:
-        # It would report to its makers otherwise.
+        # Otherwise Ray reports usage statistics.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=_STORE_BYTES)
     try:

@@ -36,11 +36,11 @@ def for_each(
         items: each independent of the others.
         title: what the bar says.
         unit: of the bar.
-        workers: number of processes; 1 works in this process, None takes one a core. A Ray
+        workers: number of processes; 1 works in this process, None takes one per core. A Ray
             cluster and a shard have their own number.
 
     Raises:
-        ExceptionGroup: of what calls raised, once all items have had their turn.
+        ExceptionGroup: of what calls raised, once all items have been tried.
     """
     errors: list[Exception] = []
     launch = current_launch()

@@ -1,8 +1,8 @@
-"""Plain YAML: the part of YAML 1.2 that means to a program what it seems to mean.
+"""Plain YAML: the part of YAML 1.2 that programs read as people do.
 
-Beside mappings with text keys and lists there are ``null``, ``true`` and ``false``, whole numbers,
-decimal numbers (also ``1e-3``, which PyYAML alone reads as a text) and texts (also ``no`` and
-``on``). Tags, anchors, aliases and repeated keys are errors.
+Besides lists and mappings with strings as keys there are ``null``, ``true`` and ``false``, whole
+numbers, decimal numbers (also ``1e-3``, which PyYAML alone reads as a string) and strings (also
+``no`` and ``on``). Tags, anchors, aliases and repeated keys are errors.
 """
 
 import re
@@ -25,7 +25,7 @@ _SCHEMA = [
 _REFUSED = {yaml.TagToken: "tag", yaml.AnchorToken: "anchor", yaml.AliasToken: "alias"}
 
 
-# Far above any configuration, and read in a second or two.
+# Far more than any configuration needs, and read in a second or two.
 LARGEST_YAML = 2**17
 _DEEPEST = 50
 _BEGINNINGS = (
@@ -38,7 +38,7 @@ _ENDS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken
 
 
 class PlainYamlError(ValueError):
-    """A text that is not plain YAML; the message names the line."""
+    """A string that is not plain YAML; the message names the line."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,15 +48,15 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, str):
-                raise PlainYamlError(f"line {line}: a key must be a text, got {key!r}.")
+                raise PlainYamlError(f"line {line}: a key must be a string, got {key!r}.")
             if key in seen:
-                raise PlainYamlError(f"line {line}: the key {key!r} comes twice.")
+                raise PlainYamlError(f"line {line}: the key {key!r} appears twice.")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the texts that `_Loader` would read as something else."""
+    """Quotes the strings that `_Loader` would read as something else."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         # PyYAML writes these as they are, and reads them as the end of a line, or not at all.
@@ -115,7 +115,7 @@ def dump_yaml(value: Any) -> str:
     Mappings keep their order.
 
     Raises:
-        PlainYamlError: for what plain YAML has no word for, such as infinity.
+        PlainYamlError: for what plain YAML cannot express, such as infinity.
     """
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if parse_yaml(text) != value:

@@ -1,14 +1,17 @@
-"""Records: the rows of results that every table and figure is made from."""
+"""Records: the rows of results that every table and figure is made from, and their conditions."""
 
 import csv
 import io
 import math
 import os
+import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from modelgif.experiment.sealed_csv import sealed_bytes, write_sealed_csv
 
@@ -24,7 +27,7 @@ class Record:
         subject: what was measured, such as a model, a group of models or a data set.
         quantity: what the number is, such as `auc` or `tpr_at_5_percent_fpr`.
         value: the number itself, always finite.
-        n: the number of observations behind `value`, or None when the notion does not apply.
+        n: the number of observations behind `value`, or None when that does not apply.
         spread: half the width of the 95 % interval of `value`, or None when none was estimated.
         seed: the seed of the run.
         commit: the commit of the code that measured it.
@@ -57,6 +60,24 @@ class Record:
         return "/".join(str(getattr(self, name)) for name in _IDENTITY)
 
 
+class Measurement(NamedTuple):
+    """One number about one subject: a record without the conditions it was measured under.
+
+    Attributes:
+        subject: what was measured: a model, a checkpoint, an attack, a difference of two.
+        quantity: what the number is.
+        value: the number.
+        n: how many observations it is based on.
+        spread: half the width of its 95 % interval, or None.
+    """
+
+    subject: str
+    quantity: str
+    value: float
+    n: int
+    spread: float | None = None
+
+
 _COLUMNS = [field.name for field in fields(Record)]
 _IDENTITY = ["testbed", "config", "method", "subject", "quantity", "seed", "commit"]
 _DTYPES = dict.fromkeys(_COLUMNS, "str") | {
@@ -79,9 +100,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> No
     frame = _frame(records).sort_values(_IDENTITY, ignore_index=True)
     if (repeated := frame.duplicated(_IDENTITY)).any():
         label = "/".join(str(cell) for cell in frame.loc[repeated, _IDENTITY].iloc[0])
-        raise ValueError(
-            f"Each record must be told apart by {', '.join(_IDENTITY)}; {label} comes twice."
-        )
+        raise ValueError(f"Records must differ in {', '.join(_IDENTITY)}; {label} appears twice.")
     write_sealed_csv(path, frame)
 
 
@@ -108,6 +127,16 @@ def read_records(path: str | os.PathLike[str]) -> pd.DataFrame:
     _check_header(path, header[1])
     records = [_parse(path, number, header[1], cells) for number, cells in lines]
     return _frame(records)
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the speed of a run depends on: processor, cores, threads, CUDA device."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def _frame(records: Iterable[Record]) -> pd.DataFrame:

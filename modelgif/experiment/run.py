@@ -1,11 +1,11 @@
-"""Run folders: one folder a configuration, filled stage by stage."""
+"""Run folders: one folder per configuration, filled stage by stage."""
 
 import argparse
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,10 @@ from modelgif.experiment.config import (
     dump_config,
     load_config,
 )
+from modelgif.experiment.explain import explain
 from modelgif.experiment.launch import LAUNCHERS, Launch, launching, parse_shard
-from modelgif.experiment.machine import machine
+from modelgif.experiment.record import Measurement, Record, machine
+from modelgif.experiment.status import status_text
 from modelgif.storage.atomic import write_text
 from modelgif.storage.versions import versions
 
@@ -36,7 +38,7 @@ class Run(Generic[C]):
         testbed: name of the testbed's package.
         name: name of the configuration's file, without its ending.
         config: the resolved configuration.
-        folder: ``ROOT/<testbed>/<name>-<hash>``, so that other settings are another folder.
+        folder: ``ROOT/<testbed>/<name>-<hash>``, so that other settings have another folder.
     """
 
     testbed: str
@@ -50,7 +52,7 @@ class Run(Generic[C]):
         return self.folder.name
 
     def conditions(self) -> dict[str, Any]:
-        """Returns what ``run.json`` says: commit, versions, machine, seconds a stage."""
+        """Returns what ``run.json`` says: commit, versions, machine, seconds per stage."""
         path = self.folder / "run.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
 
@@ -84,12 +86,17 @@ class Run(Generic[C]):
 
 def open_run(config: C, *, testbed: str, name: str, root: str | Path = "runs") -> Run[C]:
     """Returns the run of `config`, its folder made and the resolved configuration saved in it."""
-    folder = Path(root) / testbed / f"{name}-{config_hash(config)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = folder / "config.yaml"
+    run = find_run(config, testbed=testbed, name=name, root=root)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    resolved = run.folder / "config.yaml"
     if not resolved.exists():
         dump_config(config, resolved)
-    return Run(testbed, name, config, folder)
+    return run
+
+
+def find_run(config: C, *, testbed: str, name: str, root: str | Path = "runs") -> Run[C]:
+    """Returns the run of `config`; nothing is written, and its folder need not exist."""
+    return Run(testbed, name, config, Path(root) / testbed / f"{name}-{config_hash(config)}")
 
 
 def run_stage(
@@ -102,6 +109,8 @@ def run_stage(
 ) -> None:
     """Runs one stage from the command line: ``CONFIG [--runs FOLDER] [key.subkey=value ...]``.
 
+    ``--explain`` prints every key of the configuration, and ``--status`` what of the run is done,
+    missing, or held by workers; neither runs or writes anything.
     ``--launcher ray`` does its work on a Ray cluster; ``--shard i/n`` makes this process one of n
     that share it, all on one run folder (docs/scale.md).
 
@@ -117,12 +126,25 @@ def run_stage(
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results go")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="who does the work")
     parser.add_argument("--shard", help="i/n: this is worker i of n on one run folder")
+    parser.add_argument(
+        "--explain", action="store_true", help="print every key of the configuration, and end"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="print what is done, missing and held, and end"
+    )
     options = parser.parse_intermixed_args(arguments)
     try:
         config = load_config(config_class, options.config, options.overrides)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    if options.explain:
+        print(explain(config), end="")
+    if options.status:
+        run = find_run(config, testbed=testbed, name=options.config.stem, root=options.runs)
+        print(status_text(run), end="")
+    if options.explain or options.status:
+        return
     if options.shard and options.launcher != "local":
         parser.error("--shard and --launcher exclude each other: Ray has workers of its own")
     try:
@@ -134,6 +156,41 @@ def run_stage(
     noted = run.stage(name) if makes_results else nullcontext()
     with noted, launching(Launch(options.launcher, claims)):
         stage(run)
+
+
+def to_records(run: Run[Any], found: Mapping[str, Iterable[Measurement]]) -> list[Record]:
+    """Returns the measurements of each method as records of `run`, made by the present code."""
+    now, seed = commit(), run.config.seed
+    return [
+        Record(run.testbed, run.label, method, seed=seed, commit=now, **measurement._asdict())
+        for method, measurements in found.items()
+        for measurement in measurements
+    ]
+
+
+def conditions_line(run: Run[Any]) -> str:
+    """Returns one line of Markdown that says under which conditions a run's numbers were measured.
+
+    Raises:
+        ValueError: when no stage of the run has finished.
+    """
+    known = run.conditions()
+    if not known["stages"]:
+        raise ValueError(f"{run.folder} has no finished stage: run the stages first.")
+    return conditions_text(known, run.config.seed)
+
+
+def conditions_text(known: Mapping[str, Any], seed: int) -> str:
+    """Returns the line of `conditions_line` for the content of a ``run.json``."""
+    seconds = sum(stage["seconds"] for stage in known["stages"].values())
+    days = {datetime.fromisoformat(s["finished"]).date() for s in known["stages"].values()}
+    machine, versions = known["machine"], known["versions"]
+    device = machine["cuda"] or f"{machine['cores']} {machine['processor']} CPU cores"
+    return (
+        f"*Configuration `{known['config']}`, seed {seed}, commit `{known['commit']}`, "
+        f"{max(days)}, {device}, {seconds:.0f} s for all stages, torch {versions['torch']}, "
+        f"Python {versions['python']}.*"
+    )
 
 
 def commit() -> str:

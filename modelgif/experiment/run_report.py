@@ -23,7 +23,7 @@ def write_run_report(
         question: that the testbed asks.
         answer: one or a few sentences.
         sections: the evidence.
-        notes: what a reader must know beside the answer.
+        notes: what a reader must know besides the answer.
     """
     report = Report(
         question=question,
@@ -39,7 +39,7 @@ def write_run_report(
 
 def _conditions(run: Run[Any]) -> dict[str, Any]:
     known = run.conditions()
-    # The stage that draws is still at it; drawn again, the page must be the same.
+    # The stage that draws is still running; drawn again, the page must be the same.
     stages = {name: of for name, of in known["stages"].items() if name != "plot"}
     return {
         "configuration": run.label,

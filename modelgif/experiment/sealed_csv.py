@@ -1,4 +1,4 @@
-"""CSV files with a seal: their SHA-256 in a file beside them, which tells damage.
+"""CSV files with a seal: their SHA-256 in a file beside them, which reveals damage.
 
 The CSV stays one that every program reads, and ``sha256sum -c records.csv.sha256`` checks it, too.
 """
@@ -25,7 +25,7 @@ def write_sealed_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
     A process killed between the two leaves a whole file without a seal.
 
     Raises:
-        ValueError: when the index has a name, which says that it holds data.
+        ValueError: when the index has a name, which means that it holds data.
     """
     path = Path(path)
     # An old seal must never stand beside a new file.
@@ -56,7 +56,7 @@ def sealed_bytes(path: str | os.PathLike[str]) -> bytes:
         if stated != _sha256(content).encode():
             raise SealError(
                 f"{path} is damaged, or was changed: it does not have the SHA-256 in {seal.name}. "
-                "Make it again with the stage that wrote it; if you changed it on purpose, delete "
+                "Make it again with the stage that wrote it; if you changed it on purpose, remove "
                 f"{seal.name}."
             )
     return content

@@ -1,6 +1,7 @@
-"""Seeds and devices of an experiment."""
+"""Seeds and devices of an experiment, and the same bits every time."""
 
 import hashlib
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -31,3 +32,11 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but torch finds no CUDA device; use device=auto or cpu.")
     return device
+
+
+def deterministic_convolutions() -> AbstractContextManager[None]:
+    """Returns a context in which CUDA's convolutions add up in one order; other settings stay."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
+    )

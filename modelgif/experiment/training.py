@@ -1,4 +1,4 @@
-"""A plain training loop, which can be interrupted after any epoch and go on to the same bits."""
+"""A plain training loop, which may be interrupted after any epoch and ends in the same bits."""
 
 import copy
 import io
@@ -16,14 +16,26 @@ from torch.nn import functional as F
 
 from modelgif.experiment.augmentation import crop_and_flip
 from modelgif.experiment.config import Config
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.loading.torch_file import read_pickled
 from modelgif.storage.atomic import whole_file
 
 
 class TrainingConfig(Config):
-    """How to train: optimiser and schedule, one learning-rate step a batch.
+    """How to train: optimiser and schedule; the learning rate changes with every batch.
 
-    ``multistep`` multiplies the learning rate by `factor` after each epoch of `milestones`.
+    Attributes:
+        epochs: how often every image is trained on.
+        batch_size: images per step of the optimiser.
+        optimizer: stochastic gradient descent, or Adam with decoupled weight decay.
+        learning_rate: at the beginning.
+        momentum: of sgd.
+        weight_decay: of either optimiser.
+        schedule: of the learning rate: unchanged, falling to zero along half a cosine, or
+            multiplied by `factor` after each epoch of `milestones`.
+        milestones: epochs after which the schedule multistep lowers the learning rate.
+        factor: by which it does.
+        augmentation: none, or random shifts and flips of every image.
     """
 
     epochs: NonNegativeInt
@@ -49,18 +61,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Trainer:
-    """Trains a model in place, by cross-entropy or another loss, an epoch at a time.
+    """Trains a model in place, by cross-entropy or another loss, one epoch at a time.
 
     Only parameters that require a gradient are trained, and a BatchNorm whose weights are frozen
     keeps its statistics, too.
 
     Args:
         model: maps ``[B, C, H, W]`` to logits ``[B, K]``, or to what `loss` takes.
-        n_images: number of images an epoch, which the schedule counts in.
+        n_images: number of images per epoch, for the schedule.
         config: optimiser and schedule.
         generator: CPU generator of everything random: order and augmentation.
         loss: of a batch's outputs and targets, a mean over the batch. One that draws random numbers
-            takes them from `generator`, so that a training that was interrupted goes on alike.
+            takes them from `generator`, so that an interrupted training continues to the same bits.
 
     Attributes:
         epochs_done: epochs so far, those before a `restore` included.
@@ -102,7 +114,7 @@ class Trainer:
         Args:
             images: ``[N, C, H, W]``, on the model's device.
             targets: labels ``[N]``, or probabilities ``[N, K]`` for distillation, or what the loss
-                takes; likewise.
+                takes, on the model's device.
             ascend: whether to raise the loss, not lower it.
             mask: for each parameter, which of its entries may change; by default all may.
 
@@ -113,7 +125,7 @@ class Trainer:
         _training_mode(self.model)
         total = torch.zeros((), device=images.device)
         order = torch.randperm(len(images), generator=self.generator).to(images.device)
-        with _deterministic_convolutions():
+        with deterministic_convolutions():
             for batch in order.split(self.config.batch_size):
                 part = images[batch]
                 if self.config.augmentation == "crop_and_flip":
@@ -158,7 +170,7 @@ class Trainer:
         self.schedule.load_state_dict(snapshot["schedule"])
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Goes back to where `snapshot` was taken: what follows is the same to the bit."""
+        """Returns to the state of `snapshot`: what follows is the same to the bit."""
         self.inherit(snapshot)
         self.generator.set_state(snapshot["generator"])
         self.epochs_done = snapshot["epochs_done"]
@@ -224,8 +236,8 @@ def read_snapshot(path: str | os.PathLike[str]) -> dict[str, Any]:
         return read_pickled(Path(path))
     except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{path} is no sound snapshot ({str(error)[:200]}): delete it, and the training begins "
-            "anew."
+            f"{path} is not a valid snapshot ({str(error)[:200]}): move it away, and the training "
+            "starts again from the beginning."
         ) from error
 
 
@@ -234,14 +246,6 @@ def _training_mode(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train(any(p.requires_grad for p in module.parameters()))
-
-
-def _deterministic_convolutions() -> Any:
-    """CUDA's convolutions that add up in one order, so that a resumed training ends alike."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
-    )
 
 
 def _optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:

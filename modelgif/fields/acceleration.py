@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from modelgif.distances.distance import distance
 from modelgif.fields.batchnorm_folding import fold_batchnorm
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.field_settings import FieldSettings
+from modelgif.fields.gradient_field import field_of
 from modelgif.fields.model import frozen, scores
 
 Autocast = Literal["bfloat16", "float16"]
@@ -25,7 +26,7 @@ class Acceleration:
         fold_batchnorm: see `modelgif.fields.batchnorm_folding`; changes a field by rounding.
         channels_last: weights and images with the channels together, which convolutions on the
             CPU and on tensor cores are fastest with; changes a field by rounding.
-        autocast: precision of matrix products and convolutions. Changes a field by more than
+        autocast: number format of matrix products and convolutions. Changes a field by more than
             rounding: see `autocast_distance`.
         compile: `torch.compile`, which takes a minute before the first pass.
         cuda_graphs: recorded passes of one size, for models of many small operations on CUDA.
@@ -84,19 +85,21 @@ def accelerate(
     return model, notes
 
 
-def autocast_distance(model: nn.Module, references: Tensor, autocast: Autocast, **field) -> float:
+def autocast_distance(
+    model: nn.Module, references: Tensor, autocast: Autocast, settings: FieldSettings
+) -> float:
     """Returns the distance of the field under autocast from the field without, on a sample.
 
     Args:
         model: in float32.
         references: the sample ``[N, *input_shape]``, on the model's device.
-        autocast: the precision.
-        **field: as in `modelgif.gradient_field`.
+        autocast: the number format.
+        settings: of the fields.
     """
     cast, notes = accelerate(model, references, Acceleration(autocast=autocast))
     if notes != [f"{autocast} autocast"]:
         raise ValueError(f"the model does not run under autocast: {'; '.join(notes)}")
-    fields = [gradient_field(m, references, **field) for m in (model, cast)]
+    fields = [field_of(m, references, settings) for m in (model, cast)]
     return float(distance(*fields))
 
 
@@ -129,7 +132,7 @@ class _Compiled(nn.Module):
 
     def forward(self, x: Tensor) -> object:
         with warnings.catch_warnings():
-            # The compiler looks at the gradient of its input, which is no leaf.
+            # The compiler looks at the gradient of its input, which is not a leaf.
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not")
             return self.model(x)
 

@@ -55,9 +55,9 @@ def _fold(module: nn.Module, shared: set[int]) -> tuple[nn.Module, int]:
         count = 0
         for name, child in list(module.named_children()):
             if id(child) not in shared:
-                replaced, found = _fold(child, shared)
+                replaced, n_folded = _fold(child, shared)
                 setattr(module, name, replaced)
-                count += found
+                count += n_folded
         return module, count
     pairs = _pairs(traced, shared)
     for convolution, normalisation in pairs:
@@ -90,7 +90,7 @@ def _pairs(traced: GraphModule, shared: set[int]) -> list[tuple[Node, Node]]:
     calls = Counter(id(layer) for layer in layers.values())
     # A weight read by itself, as `self.conv.weight`, is not the convolution's alone.
     read = {str(n.target).rpartition(".")[0] for n in traced.graph.nodes if n.op == "get_attr"}
-    found = []
+    pairs = []
     for node, layer in layers.items():
         before = node.args[0] if node.args else None
         if (
@@ -104,8 +104,8 @@ def _pairs(traced: GraphModule, shared: set[int]) -> list[tuple[Node, Node]]:
             and not {id(layers[n]) for n in (node, before)} & shared
             and not {str(node.target), str(before.target)} & read
         ):
-            found.append((before, node))
-    return found
+            pairs.append((before, node))
+    return pairs
 
 
 def _shared_modules(model: nn.Module) -> set[int]:
@@ -128,7 +128,7 @@ def _outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x.requires_grad_()
         output = scores(model(x.clone()), len(x))
-        # No plain sum: errors of two outputs could cancel in it.
+        # Not a plain sum: errors of two outputs could cancel in it.
         weights = torch.linspace(1, 2, output.numel(), dtype=x.dtype, device=x.device)
         (gradient,) = torch.autograd.grad((output.flatten() * weights).sum(), x)
     return output.detach(), gradient

@@ -1,4 +1,4 @@
-"""Images and weights with their channels together, where convolutions take less time so."""
+"""Images and weights with their channels together, where that makes convolutions faster."""
 
 from types import TracebackType
 from typing import Self

@@ -12,7 +12,7 @@ def penultimate_features(model: nn.Module, images: Tensor, *, batch_size: int = 
     Args:
         model: a classifier whose scores come out of an `nn.Linear`.
         images: ``[N, C, H, W]``; batches are moved to the model's device.
-        batch_size: images a pass.
+        batch_size: images per pass.
 
     Raises:
         ValueError: when no linear layer gives the scores, or a feature is not finite.
@@ -28,7 +28,7 @@ def penultimate_features(model: nn.Module, images: Tensor, *, batch_size: int = 
         for layer in model.modules()
         if isinstance(layer, nn.Linear)
     ]
-    found = []
+    features_of_batches = []
     try:
         with frozen(model), torch.no_grad():
             for batch in images.split(batch_size):
@@ -40,11 +40,11 @@ def penultimate_features(model: nn.Module, images: Tensor, *, batch_size: int = 
                         "the model's scores do not come out of a linear layer, so it has no "
                         "penultimate features: wrap it in a module that ends in nn.Linear."
                     )
-                found.append(seen["features"].cpu())
+                features_of_batches.append(seen["features"].cpu())
     finally:
         for hook in hooks:
             hook.remove()
-    features = torch.cat(found)
+    features = torch.cat(features_of_batches)
     finite = features.isfinite().all(1)
     if not finite.all():
         row = int(finite.logical_not().nonzero()[0].item())

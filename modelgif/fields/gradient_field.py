@@ -1,7 +1,6 @@
 """Gradient fields: how a model's output grows along the path to each reference."""
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,17 +8,18 @@ from torch import Tensor, nn
 
 from modelgif.fields.batch_size import in_chunks, micro_batch
 from modelgif.fields.channels_last import FastLayout
+from modelgif.fields.field_settings import AnyTarget, FieldSettings, broadcast_baseline
 from modelgif.fields.model import Model, frozen, scores
-from modelgif.fields.number_format import gradients_or_error, refuse_quantised, working_precision
-from modelgif.fields.quadrature import Rule, quadrature
-from modelgif.fields.target import Target, resolve_target, selected_sum
+from modelgif.fields.number_format import compute_dtype, gradients_or_error, refuse_quantised
+from modelgif.fields.quadrature import Rule
+from modelgif.fields.target import Target
 
 
 def gradient_field(
     model: Model,
     references: Tensor,
     *,
-    target: str | Tensor | Callable[[Tensor], Tensor] | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -61,46 +61,65 @@ def gradient_field(
             same. It changes the result by rounding only.
         device: where to compute and return the field; by default where the model's weights are.
             A model elsewhere is copied there.
-        dtype: precision of computation and result, likewise, but no less than float32 unless
-            asked for.
+        dtype: precision of computation and result; by default that of the weights, but no less
+            than float32.
 
     Raises:
         ValueError: for shapes, labels or numbers that do not fit.
         TypeError: for an output that is not one tensor of scores, or does not depend
             differentiably on the input, as that of a quantised model.
 
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+        >>> gradient_field(model, torch.rand(5, 1, 2, 2), n_steps=8).shape
+        torch.Size([5, 8, 1, 2, 2])
+
     Source: Song et al., ModelGiF: Gradient Fields for Model Functional Distance, ICCV 2023,
     section 3; integrated gradients after Sundararajan et al., ICML 2017.
     """
-    points = quadrature(rule, n_steps)
-    objective = resolve_target(target)
+    settings = FieldSettings(
+        target=target,
+        baseline=baseline,
+        n_steps=n_steps,
+        rule=rule,
+        cumulative=cumulative,
+        scale_by_path=scale_by_path,
+        chunk_size=chunk_size,
+        dtype=dtype,
+    )
+    return field_of(model, references, settings, device=device)
+
+
+def field_of(
+    model: Model,
+    references: Tensor,
+    settings: FieldSettings,
+    *,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Returns `gradient_field` with `settings`, whose labels and baseline are of `references`."""
     if references.ndim < 2 or len(references) == 0:
         raise ValueError(
             f"references must be a non-empty batch [N, *input_shape], got {list(references.shape)}."
         )
-    if objective.n_labels not in (None, len(references)):
-        raise ValueError(
-            f"{objective.n_labels} labels do not fit {len(references)} references: expected one "
-            "label, or one map of labels, per reference."
-        )
+    settings.check_labels(len(references))
     name = getattr(model, "address", "") or getattr(model, "__name__", type(model).__name__)
     refuse_quantised(model, name)
     # Copies and tensors are made outside any inference mode of the caller, or autograd would refuse
     # them.
     with torch.inference_mode(False):
-        model, device, dtype = _placed(model, references, device, dtype)
+        model, device, dtype = _placed(model, references, device, settings.dtype)
         x = references.detach().to(device, dtype)
-        start = broadcast_baseline(baseline, x)
+        start = broadcast_baseline(settings.baseline, x)
         if x.is_inference() or start.is_inference():
             x, start = x.clone(), start.clone()
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}.")
+    objective, n_steps = settings.objective, settings.n_steps
     with torch.inference_mode(False), frozen(model), gradients_or_error(name):
-        chunk_size = micro_batch(model, x) if chunk_size is None else chunk_size
-        positions = _frozen_positions(model, x, objective, chunk_size)
+        chunk_size = micro_batch(model, x) if settings.chunk_size is None else settings.chunk_size
+        objective, positions = _frozen_positions(model, x, objective, chunk_size)
         field = x.new_empty(len(x), n_steps, *x.shape[1:])
         gradients = field.flatten(0, 1)
-        nodes = points.nodes.to(x)
+        nodes = settings.points.nodes.to(x)
 
         def describe(layout: FastLayout, first: int, stop: int) -> None:
             point = torch.arange(first, stop, device=x.device)
@@ -120,9 +139,32 @@ def gradient_field(
 
         with FastLayout(model, x) as layout:
             in_chunks(len(gradients), chunk_size, partial(describe, layout))
-        weights = points.partial if cumulative else points.weights.diag()
-        _integrate(field, weights, x - start if scale_by_path else None)
+        points = settings.points
+        weights = points.partial if settings.cumulative else points.weights.diag()
+        _integrate(field, weights, x - start if settings.scale_by_path else None)
     return field
+
+
+def settled_target(
+    model: Model,
+    references: Tensor,
+    settings: FieldSettings,
+    *,
+    device: torch.device | str | None = None,
+) -> Target:
+    """Returns the target of `settings` as it is for this model, told once at all `references`.
+
+    `field_of` settles a target that depends on what a model answers at the references it is given;
+    a field that is computed block by block is to have one target throughout.
+    """
+    if settings.objective.settle is None:
+        return settings.objective
+    with torch.inference_mode(False):
+        model, device, dtype = _placed(model, references, device, settings.dtype)
+        x = references.detach().to(device, dtype)
+    with torch.inference_mode(False), frozen(model):
+        chunk_size = micro_batch(model, x) if settings.chunk_size is None else settings.chunk_size
+        return _frozen_positions(model, x, settings.objective, chunk_size)[0]
 
 
 def _integrate(field: Tensor, weights: Tensor, path: Tensor | None) -> None:
@@ -144,7 +186,7 @@ def _gradient(model: Model, path: Tensor, objective: Target, positions: Tensor |
         # A copy, because a model that begins with an in-place operation may not touch a leaf.
         output = scores(model(path.clone()), len(path))
         if positions is not None:
-            value = selected_sum(output, positions)
+            value = objective.at_positions(output, positions)
         else:
             assert objective.value is not None
             value = objective.value(output)
@@ -162,38 +204,24 @@ def _gradient(model: Model, path: Tensor, objective: Target, positions: Tensor |
     return torch.zeros_like(path) if gradient is None else gradient
 
 
-def _frozen_positions(model: Model, x: Tensor, objective: Target, chunk_size: int) -> Tensor | None:
+def _frozen_positions(
+    model: Model, x: Tensor, objective: Target, chunk_size: int
+) -> tuple[Target, Tensor | None]:
+    """The target, settled for this model, and the positions at which it is frozen."""
     if objective.positions is None:
-        return None
-    choose, chosen = objective.positions, []
+        return objective, None
+    choose, chosen, answers = objective.positions, [], []
 
     def describe(first: int, stop: int) -> None:
         rows = slice(first, stop)
-        chosen.append(choose(scores(model(x[rows].clone()), stop - first), rows))
+        output = scores(model(x[rows].clone()), stop - first)
+        chosen.append(choose(output, rows))
+        if objective.settle is not None:
+            answers.append(output)
 
     with torch.no_grad():
         in_chunks(len(x), chunk_size, describe)
-    return torch.cat(chosen)
-
-
-def broadcast_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Returns the start of each reference's path as a view ``[N, *input_shape]``, like `x`.
-
-    Raises:
-        ValueError: for a tensor that fits neither one reference nor all of them.
-    """
-    if not isinstance(baseline, Tensor):
-        return x.new_tensor(baseline).broadcast_to(x.shape)
-    # [W] or [H, W] would broadcast, too, but hardly as meant.
-    if baseline.ndim in (x.ndim - 1, x.ndim):
-        try:
-            return baseline.detach().to(x).broadcast_to(x.shape)
-        except RuntimeError:
-            pass
-    raise ValueError(
-        f"a baseline of shape {list(baseline.shape)} fits neither one reference "
-        f"{list(x.shape[1:])} nor all of them {list(x.shape)}."
-    )
+    return objective.settled(torch.cat(answers)) if answers else objective, torch.cat(chosen)
 
 
 def _placed(
@@ -207,7 +235,7 @@ def _placed(
     weights = next((t for t in tensors if t.is_floating_point()), references)
     own = weights.device, weights.dtype
     device = own[0] if device is None else torch.device(device)
-    enough = working_precision(model) if isinstance(model, nn.Module) else None
+    enough = compute_dtype(model) if isinstance(model, nn.Module) else None
     if dtype is None:
         dtype = enough or own[1]
     if not dtype.is_floating_point:

@@ -14,15 +14,15 @@ def scores(output: object, batch: int) -> Tensor:
 
     Raises:
         TypeError: when there is none, or more than one and none is called ``logits``.
-        ValueError: when it has not one row per sample.
+        ValueError: when it does not have one row per sample.
     """
-    found = _only_tensor(output)
-    if found.shape[:1] != (batch,) or found.ndim < 2:
+    tensor = _only_tensor(output)
+    if tensor.shape[:1] != (batch,) or tensor.ndim < 2:
         raise ValueError(
             f"the model must give one row of scores per sample, [{batch}, ...], "
-            f"got {list(found.shape)}."
+            f"got {list(tensor.shape)}."
         )
-    return found
+    return tensor
 
 
 def _only_tensor(output: object) -> Tensor:

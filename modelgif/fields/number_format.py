@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 _NO_KERNEL = ".*an autograd kernel was not registered"
 _WAY_OUT = (
@@ -14,7 +15,7 @@ _WAY_OUT = (
 )
 
 
-def working_precision(model: nn.Module) -> torch.dtype | None:
+def compute_dtype(model: nn.Module) -> torch.dtype | None:
     """Returns the precision to compute in for weights too coarse for it, or None to leave them.
 
     A field is a sum of many gradients, and neither bfloat16 nor float16 holds its terms to more
@@ -28,7 +29,11 @@ def working_precision(model: nn.Module) -> torch.dtype | None:
 
 
 def refuse_quantised(model: object, name: str) -> None:
-    """Refuses a model with quantised layers, whose gradients torch would give as zero.
+    """Refuses a model with quantised layers, whose gradients torch would give as zero, or drop.
+
+    Newer quantisation keeps the class of a layer, such as `nn.Linear`, and puts a weight into it
+    whose class does the arithmetic: such a weight says that it requires gradients, and may pass
+    none on. Whoever knows its class, and not this program, knows what it does.
 
     Raises:
         TypeError: naming the first such layer.
@@ -41,6 +46,31 @@ def refuse_quantised(model: object, name: str) -> None:
                 f"{name} is quantised ({path or 'it'} is a {origin}.{type(module).__name__}), and "
                 f"integer arithmetic passes no gradient. {_WAY_OUT}"
             )
+        for key, tensor in (module._parameters | module._buffers | vars(module)).items():
+            if isinstance(tensor, Tensor) and _computes_by_itself(type(tensor)):
+                kind = f"{type(tensor).__module__}.{type(tensor).__name__}"
+                raise TypeError(
+                    f"{name} has a weight of a class with arithmetic of its own "
+                    f"({path + '.' if path else ''}{key} is a {kind}), such as quantisation that "
+                    f"keeps a layer's class, which may pass no gradient. {_WAY_OUT}"
+                )
+
+
+def _computes_by_itself(kind: type[Tensor]) -> bool:
+    """Whether a class of tensors changes what operators do."""
+    if issubclass(kind, UninitializedParameter | UninitializedBuffer):
+        return False
+    own = [_function(kind, name) for name in ("__torch_function__", "__torch_dispatch__")]
+    usual = [
+        {_function(other, name) for other in (Tensor, nn.Parameter, nn.Buffer)}
+        for name in ("__torch_function__", "__torch_dispatch__")
+    ]
+    return any(function not in known for function, known in zip(own, usual, strict=True))
+
+
+def _function(kind: type[Tensor], name: str) -> object:
+    function = getattr(kind, name)
+    return getattr(function, "__func__", function)
 
 
 @contextmanager

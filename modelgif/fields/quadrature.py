@@ -51,6 +51,11 @@ def quadrature(rule: Rule, n_steps: int) -> Quadrature:
     Raises:
         ValueError: for an unknown rule or fewer than one step.
 
+    Example:
+        >>> nodes, weights, _ = quadrature("gausslegendre", 3)
+        >>> round((weights * nodes**5).sum().item(), 12)
+        0.166666666667
+
     Source: ModelGiF (Song et al., ICCV 2023), section 3; integration matrix of the Radau IIA
     collocation methods (Hairer & Wanner, Solving Ordinary Differential Equations II, IV.5).
     """

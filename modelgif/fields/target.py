@@ -2,8 +2,9 @@
 
 A *frozen* target is a set of output positions chosen once, from the output at the reference, and
 kept along the whole path, so that the field describes one function. Its value is the sum of the
-output over these positions. A callable target is evaluated anew at every path point. Where the
-value is not finite, its gradient is NaN: no field speaks for a model that gives no numbers.
+output over these positions, or the class contrast there. A callable target is evaluated anew at
+every path point. Where the value is not finite, its gradient is NaN: no field speaks for a model
+that gives no numbers.
 """
 
 import difflib
@@ -14,12 +15,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from modelgif.fields.class_contrast import (
+    check_has_contrast,
+    class_contrast,
+    output_kind,
+    output_scale,
+    predicted_classes,
+)
+
 Positions = Callable[[Tensor, slice], Tensor]
+
+
+def selected_sum(output: Tensor, positions: Tensor) -> Tensor:
+    """Returns the sum ``[B]`` of `output` ``[B, ...]`` over `positions` ``[B, K]``."""
+    return _nan_where_not_finite(output.flatten(1).gather(1, positions).sum(1))
 
 
 @dataclass(frozen=True)
 class Target:
-    """A named scalar objective per sample; exactly one of the two functions is given.
+    """A named scalar objective per sample; exactly one of `positions` and `value` is given.
 
     Attributes:
         name: what a field store records, so that fields of different targets are never compared.
@@ -27,12 +41,32 @@ class Target:
             these are among all references, the positions ``[B, K]`` in the flattened output.
         value: other targets: from the output at any points (``[B, ...]``) the objective ``[B]``.
         n_labels: how many references a tensor of labels is for.
+        at_positions: frozen targets: from the output at any points and the positions ``[B, K]``,
+            the objective ``[B]``.
+        settle: targets that depend on what kind of outputs a model gives: from the outputs at all
+            references, the target to use for this model, see `settled`.
+
+    Example:
+        >>> spread = Target("spread", value=lambda output: output.var(1))
+        >>> spread.value(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
+        tensor([2., 0.])
     """
 
     name: str
     positions: Positions | None = None
     value: Callable[[Tensor], Tensor] | None = None
     n_labels: int | None = None
+    at_positions: Callable[[Tensor, Tensor], Tensor] = selected_sum
+    settle: "Callable[[Tensor], Target] | None" = None
+
+    def settled(self, answers: Tensor) -> "Target":
+        """Returns the target for a model that gives `answers` ``[N, ...]`` at the references.
+
+        Only ``class_contrast`` depends on them. Settled once at all references, it is the same in
+        every block of them; its name stays, because fields of models that give logits and of those
+        that give probabilities are comparable.
+        """
+        return self if self.settle is None else self.settle(answers)
 
 
 def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target") -> Target:
@@ -41,6 +75,9 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     Names, for outputs ``[B, C]`` or ``[B, C, H, W]`` unless said otherwise:
 
     - ``predicted_class``: the class of largest score at the reference; ``[B, C]`` only
+    - ``class_contrast``: the score of the class that is largest at the reference, less the mean of
+      all classes' scores, on the scale of logits whatever the model gives, see
+      `modelgif.fields.class_contrast`; of dense outputs, the sum over all positions
     - ``output_sum``: the sum of all outputs
     - ``channel_peaks`` or ``channel_peaks:K``: in each channel, the 1 or K positions of largest
       value at the reference (the paper's default for Taskonomy)
@@ -53,6 +90,12 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     Raises:
         ValueError: for an unknown name or a bad K.
         TypeError: for anything else that is not a target.
+
+    Example:
+        >>> resolve_target("channel_peaks").name
+        'channel_peaks:1'
+        >>> resolve_target(torch.tensor([3, 1, 4])).n_labels
+        3
     """
     if isinstance(target, Target):
         return target
@@ -80,12 +123,7 @@ def resolve_target(target: "str | Tensor | Callable[[Tensor], Tensor] | Target")
     )
 
 
-def selected_sum(output: Tensor, positions: Tensor) -> Tensor:
-    """Returns the sum ``[B]`` of `output` ``[B, ...]`` over `positions` ``[B, K]``."""
-    return _spoilt_unless_finite(output.flatten(1).gather(1, positions).sum(1))
-
-
-def _spoilt_unless_finite(value: Tensor) -> Tensor:
+def _nan_where_not_finite(value: Tensor) -> Tensor:
     """The same values, whose gradient is NaN where they are not finite.
 
     A last layer with a NaN for a bias has a gradient without one.
@@ -94,7 +132,7 @@ def _spoilt_unless_finite(value: Tensor) -> Tensor:
 
 
 def _nan_unless_finite(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda output: _spoilt_unless_finite(function(output))
+    return lambda output: _nan_where_not_finite(function(output))
 
 
 def _scores(output: Tensor, target: str) -> Tensor:
@@ -122,6 +160,20 @@ def _position_max(output: Tensor, _rows: slice) -> Tensor:
     scores = _scores(output, "position_max")
     n_positions = scores.shape[2]
     return scores.argmax(1) * n_positions + torch.arange(n_positions, device=output.device)
+
+
+def _class_contrast(answers: Tensor) -> Target:
+    check_has_contrast(output_kind(answers))
+    scale = output_scale(answers)
+
+    def value(output: Tensor, classes: Tensor) -> Tensor:
+        return _nan_where_not_finite(class_contrast(output, classes, scale))
+
+    return Target("class_contrast", positions=_predicted_classes, at_positions=value)
+
+
+def _predicted_classes(output: Tensor, _rows: slice) -> Tensor:
+    return predicted_classes(output)
 
 
 def _global_peak(output: Tensor, _rows: slice) -> Tensor:
@@ -174,11 +226,14 @@ def _labels(labels: Tensor) -> Target:
 
 
 def _output_sum(output: Tensor) -> Tensor:
-    return _spoilt_unless_finite(output.flatten(1).sum(1))
+    return _nan_where_not_finite(output.flatten(1).sum(1))
 
 
 _NAMED = {
     "predicted_class": Target("predicted_class", positions=_predicted_class),
+    "class_contrast": Target(
+        "class_contrast", positions=_predicted_classes, settle=_class_contrast
+    ),
     "output_sum": Target("output_sum", value=_output_sum),
     "position_max": Target("position_max", positions=_position_max),
     "global_peak": Target("global_peak", positions=_global_peak),

@@ -191,7 +191,7 @@ class NearestAncestor:
     def __str__(self) -> str:
         if self.name is None:
             return f"shares an origin with none of {len(self.table)} candidates"
-        return f"nearest to {self.name}, log10 p = {self.log10_p:.4g} for no common origin"
+        return f"nearest to {self.name}, log10 p = {self.log10_p:.4g} under independent origins"
 
 
 def nearest_ancestor(

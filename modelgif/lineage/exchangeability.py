@@ -17,7 +17,9 @@ from torch import Tensor
 from modelgif.lineage._null import log_increasing, longest_increasing
 
 _LOG_LEVEL = math.log(1e-5)
+_LOG_SUSPICIOUS = math.log(1e-3)
 _SIGMAS = 7.0
+_FEW_SIGMAS = 4.0
 _MAX_VALUES = 256
 
 
@@ -64,11 +66,16 @@ def paired_by_number(weight: Tensor) -> str:
     return ""
 
 
-def told_apart(rows: Tensor) -> str:
+def told_apart(rows: Tensor, *, suspicious: bool = False) -> str:
     """Returns why units seem to be numbered by what they do, or an empty string.
+
+    Some numbers that sum up a unit, such as its mean and how fast its values change, must not rise
+    or fall with its number, and neighbours must be as unlike as others.
 
     Args:
         rows: ``[n_units, n_values]``.
+        suspicious: take weaker signs. A tensor that is the same to the last bit in two networks may
+            be a design, such as an embedding of positions in sines, or a layer left frozen.
 
     Example:
         >>> told_apart(torch.linspace(0, 1, 40)[:, None])
@@ -76,23 +83,27 @@ def told_apart(rows: Tensor) -> str:
         >>> told_apart(torch.ones(40, 1))
         ''
     """
+    level, sigmas = (_LOG_SUSPICIOUS, _FEW_SIGMAS) if suspicious else (_LOG_LEVEL, _SIGMAS)
     n = len(rows)
-    if rows.shape[1] == 1:
-        values = rows[:, 0]
-        if longest_at_all(values.numpy()) < _LOG_LEVEL:
-            return "its values follow the order of the units"
-        return ""
-    if n < 16:
-        return ""
     # A few hundred values show which units are alike.
     rows = rows[:, :: -(-rows.shape[1] // _MAX_VALUES)]
+    summaries = [rows[:, 0]]
+    if rows.shape[1] > 1:
+        changes = rows[:, 1:] - rows[:, :-1]
+        summaries += [rows[:, -1], rows.mean(1), rows.norm(dim=1), changes.norm(dim=1)]
+    if any(
+        longest_at_all(values.numpy()) + math.log(len(summaries)) < level for values in summaries
+    ):
+        return "its values follow the order of the units"
+    if n < 16 or rows.shape[1] == 1:
+        return ""
     centred = rows - rows.mean(0)
     unit = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
     near = (unit[1:] * unit[:-1]).sum(1)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     other = (unit[order][1:] * unit[order][:-1]).sum(1)
     spread = float(torch.cat([near, other]).std()) * math.sqrt(2 / (n - 1))
-    if spread > 0 and abs(float(near.mean() - other.mean())) > _SIGMAS * spread:
+    if spread > 0 and abs(float(near.mean() - other.mean())) > sigmas * spread:
         return "neighbouring units are alike, or in turns"
     return ""
 

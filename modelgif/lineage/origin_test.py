@@ -117,7 +117,7 @@ class OriginTest:
         units = sum(min(layer.n_a, layer.n_b) for layer in self.layers)
         return (
             f"{matched:,} of {units:,} units in {len(self.layers)} layers matched to themselves, "
-            f"log10 p = {self.log10_p:.4g} for no common origin"
+            f"log10 p = {self.log10_p:.4g} under independent origins"
             + (f"; {len(self.left_out)} left out" if self.left_out else "")
         )
 
@@ -158,6 +158,7 @@ def origin_test(a: Model, b: Model, *, example: Tensor | None = None, seed: int 
         TypeError: for what is neither a module nor a state dict.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> def network(seed):
         ...     _ = torch.manual_seed(seed)

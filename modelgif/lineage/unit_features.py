@@ -11,6 +11,8 @@ from modelgif.lineage.axes import Atom, Axis, Product, atoms, positions, resolve
 from modelgif.lineage.exchangeability import paired_by_number, told_apart
 from modelgif.lineage.unit_sets import LeftOut, UnitSet, UnitSets, whole_axis
 
+_MAX_VALUES = 2304
+
 
 @dataclass(eq=False)
 class TensorPair:
@@ -137,6 +139,7 @@ def unlike_units(pairs: Iterable[TensorPair]) -> dict[Atom, str]:
     """Returns the sets whose units an initialisation or a design told apart, with the reason."""
     found: dict[Atom, str] = {}
     for pair in pairs:
+        identical = pair.a.shape == pair.b.shape and torch.equal(pair.a, pair.b)
         for tensor, axes in ((pair.a, pair.axes_a), (pair.b, pair.axes_b)):
             own = [None if axis is None else whole_axis(axis) for axis in axes]
             free = [atom is not None and not atom.pinned for atom in own]
@@ -148,7 +151,7 @@ def unlike_units(pairs: Iterable[TensorPair]) -> dict[Atom, str]:
             for dim, atom in enumerate(own):
                 if atom is None or atom.pinned:
                     continue
-                why = told_apart(tensor.movedim(dim, 0).reshape(tensor.shape[dim], -1))
+                why = told_apart(_some_values(tensor.movedim(dim, 0)), suspicious=identical)
                 if why:
                     found.setdefault(atom, f"{pair.name}: {why}")
     return found
@@ -176,10 +179,13 @@ class Features:
             kept = np.nonzero(partner >= 0)[0]
             y = y.index_select(dim, torch.from_numpy(kept))
             x = x.index_select(dim, torch.from_numpy(partner[kept]))
-        return (
+        rows = (
             unit_rows(x, pair.axes_a[axis], axis, paired.atom_a),
             unit_rows(y, pair.axes_b[axis], axis, paired.atom_b),
         )
+        # More values of one tensor hardly sharpen a correlation, and matching takes its time.
+        step = -(-rows[0].shape[1] // _MAX_VALUES)
+        return rows[0][:, ::step], rows[1][:, ::step]
 
     def _of(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self._scaled:
@@ -237,6 +243,13 @@ def unit_rows(tensor: Tensor, axis: Axis | None, dim: int, atom: Atom) -> Tensor
     where = positions(axis, atom)
     assert where is not None
     return moved[torch.from_numpy(where)].reshape(len(where), -1)
+
+
+def _some_values(moved: Tensor, n: int = 512) -> Tensor:
+    """At least `n` values of each unit, if there are as many; a whole copy would take longer."""
+    if moved.ndim > 1:
+        moved = moved[:, :: max(1, moved.shape[1] // n)]
+    return moved.reshape(len(moved), -1)
 
 
 def _count(axis: Axis | None, atom: Atom, size: int) -> int:

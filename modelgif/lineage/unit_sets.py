@@ -166,8 +166,9 @@ def unit_sets_by_order(tensors: Mapping[str, Tensor]) -> UnitSets:
         n_out, n_in = weight.shape[:2]
         following = next((w for _, w in weights[index + 1 :] if w.shape[1] != 1), None)
         # A linear layer takes all positions of a convolution's channels.
-        flat = following is not None and following.ndim == 2 < weight.ndim
-        flattened = following.shape[1] if flat and following.shape[1] % n_out == 0 else n_out
+        flattened = n_out
+        if following is not None and following.ndim == 2 < weight.ndim:
+            flattened = following.shape[1] if following.shape[1] % n_out == 0 else n_out
         reason = ""
         if index == len(weights) - 1 or following is None:
             reason = "the last weight's rows are the outputs"

@@ -1,1 +1,1 @@
-"""Models from addresses and files, without running code that nobody vouched for."""
+"""Models from addresses and files, without running code that the caller does not trust."""

@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from modelgif.loading.address import parse_architecture
+from modelgif.loading.errors import CardError
 from modelgif.loading.preprocessing import checked_preprocessing
 
 SCHEMA_VERSION = 1
 DIGEST_KEY = "card_sha256"
-# Whatever a recipe needs; a reader must not be made to read gigabytes.
+# Enough for any recipe; no card can make a reader read gigabytes.
 LARGEST_CARD = 2**20
 
 
-class CardError(ValueError):
-    """A card that is damaged or makes no sense."""
-
-
 def card_text(card: Mapping[str, Any]) -> str:
-    """Returns the JSON of a card with the digest of its content; equal cards give equal texts.
+    """Returns the JSON of a card with the digest of its content; equal cards give equal strings.
 
     Raises:
-        ValueError: for a card that would not be read back, or is no plain finite JSON.
+        ValueError: for a card that would not be read back, or is not plain finite JSON.
     """
     plain = _without(card, DIGEST_KEY)
     check_card(plain)
@@ -36,12 +33,12 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def parse_card(path: Path) -> dict[str, Any]:
-    """Returns the card in the file `path`, less its own digest.
+    """Returns the card in the file `path`, without its own digest.
 
     A card without a digest is taken as it is, so that one can be written by hand.
 
     Raises:
-        CardError: for anything but a sound card, with the reason.
+        CardError: for anything but a valid card, with the reason.
         OSError: when the file cannot be read.
     """
     with path.open("rb") as file:
@@ -57,8 +54,8 @@ def parse_card(path: Path) -> dict[str, Any]:
         raise CardError(str(error)[:500]) from error
     if not sound:
         raise CardError(
-            f"its content does not have the digest it states; if you changed it on purpose, take "
-            f"{DIGEST_KEY} out."
+            f"its content does not have the digest it states; if you changed it on purpose, remove "
+            f"{DIGEST_KEY}."
         )
     return card
 
@@ -85,7 +82,7 @@ def _has_digest(card: Mapping[str, Any]) -> bool:
     """Whether a card has the digest that it states, if it states one."""
     if DIGEST_KEY in card:
         return card[DIGEST_KEY] == _digest(_without(card, DIGEST_KEY))
-    # Damage may also have hit the name of the digest.
+    # The name of the digest may be damaged, too.
     digests = [key for key, value in card.items() if isinstance(value, str) and len(value) == 64]
     return not any(card[key] == _digest(_without(card, key)) for key in digests)
 
@@ -100,11 +97,11 @@ def _digest(card: Mapping[str, Any]) -> str:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number.")
+    raise ValueError(f"{constant} is not a number in JSON.")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands there twice.")
+        raise ValueError("a key appears twice.")
     return found

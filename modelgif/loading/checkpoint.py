@@ -8,7 +8,6 @@ A card has the keys
 - and any other: recipe, seed, parent, data, accuracy …
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from modelgif.loading.card import SCHEMA_VERSION, CardError, card_text, parse_card
+from modelgif.loading.card import SCHEMA_VERSION, card_text, parse_card
+from modelgif.loading.errors import CardError, CheckpointError
 from modelgif.loading.preprocessing import Preprocessed, checked_preprocessing
-from modelgif.loading.state_dict import CheckpointError, read_state_dict
+from modelgif.loading.state_dict import read_state_dict
 from modelgif.storage.atomic import whole_file, write_text
 from modelgif.storage.digest import dense_tensors, tensors_sha256
+from modelgif.storage.regular_file import missing_file
 
 
 def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -35,6 +36,10 @@ def weights_sha256(model: nn.Module | Mapping[str, Tensor]) -> str:
 
     Raises:
         TypeError: for an entry of the state dict that is not a dense tensor.
+
+    Example:
+        >>> weights_sha256({"weight": torch.ones(2)})[:12]
+        'e923f8a3fe55'
     """
     return tensors_sha256(_state(model))
 
@@ -44,8 +49,8 @@ def write_checkpoint(
 ) -> None:
     """Writes weights to `path`, then their card beside it; the same content gives the same bytes.
 
-    A process killed on the way leaves a checkpoint that is not complete, see `is_complete`. Tensors
-    that share memory are written once per name.
+    A process that is killed leaves a checkpoint that is not complete, see `is_complete`. Tensors
+    that share memory are written once for each name.
 
     Args:
         path: ends in ``.safetensors``.
@@ -58,6 +63,15 @@ def write_checkpoint(
         ValueError: for a card that would not be read back, or contradicts the model's
             preprocessing.
         TypeError: for an entry of the state dict that is not a dense tensor.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif import load_model
+        >>> address = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=10"
+        >>> path = Path(tempfile.mkdtemp()) / "mine.safetensors"
+        >>> write_checkpoint(path, load_model(address), {"architecture": address, "data": "digits"})
+        >>> load_model(path).describe(8, 8).partition(": ")[2]
+        'Classifier of 31,930 weights in float32, pixels in [0, 1] at 8×8'
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -74,7 +88,7 @@ def write_checkpoint(
         text = card_text(card)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the card of {path} must be plain finite JSON: {error}") from error
-    # Own memory for each: safetensors refuses tensors that share it.
+    # A copy of each: safetensors refuses tensors that share memory.
     tensors = {
         name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in sorted(_state(model).items())
@@ -85,10 +99,19 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns the weights at `path`, on the CPU, and their card, which vouches for them.
+    """Returns the weights at `path`, on the CPU, and the card whose digest they match.
 
     Raises:
-        CheckpointError: when either is missing or damaged, or the weights are not the card's.
+        CheckpointError: when either is missing or damaged, or they do not belong together.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.safetensors"
+        >>> card = {"architecture": "timm:resnet18", "accuracy": 0.5}
+        >>> write_checkpoint(path, {"weight": torch.ones(2, 3)}, card)
+        >>> weights, card = read_checkpoint(path)
+        >>> weights["weight"].shape, card["accuracy"]
+        (torch.Size([2, 3]), 0.5)
     """
     card = read_card(path)
     state = read_state_dict(path)
@@ -97,7 +120,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def check_digest(state: Mapping[str, Tensor], card: Mapping[str, Any], path: str | Path) -> None:
-    """Checks that weights are those that a card vouches for.
+    """Checks that weights have the digest in their card.
 
     Raises:
         CheckpointError: when they are not.
@@ -107,7 +130,7 @@ def check_digest(state: Mapping[str, Tensor], card: Mapping[str, Any], path: str
         raise CheckpointError(
             f"the weights in {path} are not those of its card: expected SHA-256 "
             f"{card['weights_sha256'][:12]}…, got {found[:12]}…. The file was damaged or replaced, "
-            f"or its writer was killed: delete it and {_card_path(path).name}, and make both again."
+            f"or its writer was killed: make it and {_card_path(path).name} again."
         )
 
 
@@ -118,10 +141,9 @@ def read_card(path: str | Path) -> dict[str, Any]:
         CheckpointError: when it is missing or is not a card.
     """
     card_path = _card_path(path)
-    if not card_path.is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(card_path) else ""
+    if (note := missing_file(card_path)) is not None:
         raise CheckpointError(
-            f"there is no card {card_path}{other}: a checkpoint is complete with one. "
+            f"there is no card {card_path}{note}: a checkpoint is weights and a card. "
             "Make the checkpoint again, or, for weights from elsewhere, say what they are: "
             f"file:{Path(path).name}?architecture=…"
         )
@@ -129,12 +151,12 @@ def read_card(path: str | Path) -> dict[str, Any]:
         return parse_card(card_path)
     except (CardError, OSError) as error:
         raise CheckpointError(
-            f"{card_path} is not a sound card; delete it and make the checkpoint again: {error}"
+            f"{card_path} is not a valid card; make the checkpoint again: {error}"
         ) from error
 
 
 def is_complete(path: str | Path) -> bool:
-    """Returns whether the weights at `path` and their card are both there, sound, and agree."""
+    """Returns whether the weights at `path` and their card are there, valid, and of each other."""
     try:
         read_checkpoint(path)
     except CheckpointError:

@@ -1,4 +1,4 @@
-"""The preprocessing of an image processor, found by what it does to a few plain images."""
+"""The preprocessing of an image processor, measured by what it does to a few plain images."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _PROBE = 301
 _GREY = 128
 # Of the range of outputs: the processors compute in float32.
 _TOLERANCE = 1e-4
-# Keeps the numbers people wrote (0.485), loses less than a thousandth of a grey level.
+# Keeps the numbers people wrote (0.485), and loses less than a thousandth of a grey level.
 _DIGITS = 7
 
 
@@ -55,7 +55,7 @@ def measured_preprocessing(processor: Any) -> tuple[dict[str, Any], bool]:
         "size": None if size == [_PROBE, _PROBE] else size,
     }
     if reversed_channels:
-        # Measured on the network's channels, wanted for the image's.
+        # Measured per channel of the network, returned per channel of the image.
         numbers |= {key: numbers[key][::-1] for key in ("mean", "std")}
     return {key: value for key, value in numbers.items() if value is not None}, reversed_channels
 

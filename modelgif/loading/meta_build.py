@@ -1,8 +1,8 @@
-"""Architectures tried without memory, before a file's word for them is taken.
+"""Architectures built without memory, before a file is trusted about them.
 
-A card may name any size: ``convnet?width=100000`` is a function of a trusted module, and an honest
-attempt to build it ends the process. So the network is first built on torch's meta device, where
-weights have shapes and no numbers, counted while it grows, and compared with the file.
+A card may name any size: ``convnet?width=100000`` is a function of a trusted module, and building
+it would exhaust the memory. So the network is first built on torch's meta device, where weights
+have shapes and no numbers, counted while it grows, and compared with the file.
 """
 
 import threading
@@ -18,8 +18,9 @@ from torch.nn.modules.module import (
 )
 
 from modelgif.loading.address import Address
+from modelgif.loading.errors import ArchitectureError
 
-# Above any honest number of an architecture that is not also an extent of one of its weights.
+# Above any plausible argument of an architecture that is not the extent of one of its weights.
 _LARGE = 10_000
 # Parts that are built and replaced (a head, say), and layers without weights.
 _SPARE_PARTS, _PARTS_A_WEIGHT = 1_000, 50
@@ -27,30 +28,26 @@ _SPARE_PARTS, _PARTS_A_WEIGHT = 1_000, 50
 _SPARE_BYTES, _BYTES_A_BYTE = 2**28, 4
 
 
-class SkeletonError(ValueError):
-    """An architecture that is not that of the weights beside it."""
-
-
 def check_arguments(architecture: Address, state: Mapping[str, Tensor]) -> None:
-    """Checks that no number in the address is larger than the weights explain, and no device is.
+    """Checks that no number in the address is larger than the weights explain, nor a device set.
 
     Raises:
-        SkeletonError: naming the argument.
+        ArchitectureError: naming the argument.
     """
     extents = [extent for tensor in state.values() for extent in tensor.shape]
     most = max([_LARGE, len(state), *extents])
     for key, value in architecture.arguments().items():
         for part in _parts({key: value}):
             if part == "device":
-                raise SkeletonError(f"{key}={str(value)[:80]} chooses a device: leave it out")
+                raise ArchitectureError(f"{key}={str(value)[:80]} chooses a device: leave it out")
             if isinstance(part, int | float) and not abs(part) <= most:
-                raise SkeletonError(
+                raise ArchitectureError(
                     f"{key}={str(value)[:80]} is larger than anything in the weights, whose "
                     f"largest extent is {max([0, *extents])}"
                 )
 
 
-def build_skeleton(build: Callable[[], nn.Module], state: Mapping[str, Tensor]) -> nn.Module:
+def build_on_meta(build: Callable[[], nn.Module], state: Mapping[str, Tensor]) -> nn.Module:
     """Returns the network that `build` makes, on the meta device: shapes without memory.
 
     Args:
@@ -58,7 +55,7 @@ def build_skeleton(build: Callable[[], nn.Module], state: Mapping[str, Tensor]) 
         state: weights that it should fit; they bound what may be built.
 
     Raises:
-        SkeletonError: when the network grows far beyond the weights.
+        ArchitectureError: when the network grows far beyond the weights.
         Exception: what `build` raises, also when it computes with values that meta tensors lack.
     """
     with bounded_by(state), torch.device("meta"):
@@ -70,7 +67,7 @@ def bounded_by(state: Mapping[str, Tensor]) -> Iterator[None]:
     """Stops this thread from building far more than a network with the weights `state` has.
 
     Raises:
-        SkeletonError: inside the block, as soon as there are too many parts or bytes.
+        ArchitectureError: inside the block, as soon as there are too many parts or bytes.
     """
     held = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     most_bytes = _SPARE_BYTES + _BYTES_A_BYTE * held
@@ -85,7 +82,7 @@ def bounded_by(state: Mapping[str, Tensor]) -> Iterator[None]:
         if isinstance(part, Tensor):
             n_bytes += part.numel() * part.element_size()
         if n_parts > most_parts or n_bytes > most_bytes:
-            raise SkeletonError(
+            raise ArchitectureError(
                 f"it has more than {most_parts:,} parts or {most_bytes:,} bytes, for "
                 f"{len(state):,} weights of {held:,} bytes"
             )

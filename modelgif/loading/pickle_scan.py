@@ -1,9 +1,9 @@
 """Pickles read as an outline: what they would call is checked before anything is called.
 
 torch's reader of pickles with ``weights_only=True`` calls a few harmless functions, some of which
-a file can turn into a bomb: ``bytearray(2**40)``, a text encoded until it fills the memory, a tuple
-of tuples of tuples that takes years to hash. An outline has the pickle's shape and nothing of its
-effects: names stay names, and what a call would give stays unknown.
+a file can turn into a bomb: ``bytearray(2**40)``, a string encoded until it fills the memory, a
+tuple of tuples of tuples that takes years to hash. An outline has the pickle's shape and nothing of
+its effects: names stay names, and what a call would give stays unknown.
 """
 
 import pickletools
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import torch
+
+from modelgif.loading.errors import PlainPickleError
 
 # As many as the states of some 30,000 tensors take; torch's reader is as slow.
 _MOST_OPCODES = 1_000_000
@@ -35,10 +37,6 @@ _REST = {"builtins.set", "_codecs.encode", "torch._tensor._rebuild_from_type_v2"
 _STORAGE = re.compile(r"torch\.(storage\.)?\w*Storage")
 
 
-class PlainPickleError(ValueError):
-    """A pickle that is damaged, or would do more than rebuild tensors and plain values."""
-
-
 @dataclass(frozen=True)
 class _Name:
     text: str
@@ -58,7 +56,7 @@ class Outline:
     """What a pickle would build.
 
     Attributes:
-        value: numbers, texts, tuples and lists as they are; all else opaque.
+        value: numbers, strings, tuples and lists as they are; everything else is opaque.
         storages: how many numbers each storage is said to hold, by key.
     """
 
@@ -70,10 +68,10 @@ def outline(file: IO[bytes]) -> Outline:
     """Returns the outline of the next pickle in `file`, which ends behind it.
 
     Opcodes are those of torch.save; the calls those that rebuild tensors, ordered dictionaries,
-    counters, sets and bytes. Keys must be texts or numbers.
+    counters, sets and bytes. Keys must be strings or numbers.
 
     Raises:
-        PlainPickleError: for anything else, naming it.
+        PlainPickleError: for anything else, which it names.
     """
     reader = _Reader()
     try:
@@ -88,7 +86,7 @@ def outline(file: IO[bytes]) -> Outline:
         raise
     except Exception as error:
         # A damaged pickle takes what is not there from the stack, the memo or the file.
-        raise PlainPickleError(f"it is no whole pickle ({type(error).__name__})") from error
+        raise PlainPickleError(f"it is not a complete pickle ({type(error).__name__})") from error
     return reader.found
 
 
@@ -153,7 +151,7 @@ class _Reader:
     def _storage(self, identity: Any) -> _Unknown:
         kind, name, key, _, count, *_ = _of(tuple, identity)
         if kind != "storage" or not isinstance(name, _Name) or not _STORAGE.fullmatch(name.text):
-            raise PlainPickleError("it refers to something that is no storage")
+            raise PlainPickleError("it refers to something that is not a storage")
         _check_keys([key])
         self.found.storages[key] = max(_of(int, count), self.found.storages.get(key, 0))
         return _Unknown()
@@ -202,7 +200,7 @@ def _call(function: Any, arguments: Any) -> Any:
 def _pair(value: Any) -> list[Any]:
     pair = list(_of((list, tuple), value))
     if len(pair) != 2:
-        raise PlainPickleError("it makes a mapping of what are no pairs")
+        raise PlainPickleError("it makes a mapping of what are not pairs")
     return pair
 
 
@@ -214,7 +212,7 @@ def _set(mapping: Any, items: list[Any]) -> None:
 def _check_keys(keys: list[Any]) -> None:
     for key in keys:
         if not isinstance(key, str | int | float | None):
-            raise PlainPickleError("it has keys other than texts and numbers")
+            raise PlainPickleError("it has keys other than strings and numbers")
 
 
 def _of(kind: Any, value: Any) -> Any:

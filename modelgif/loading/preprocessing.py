@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from modelgif.loading.address import PREPROCESSING_KEYS, did_you_mean
 
-# A card could ask for images that fill the memory.
+# A card could otherwise ask for images that fill the memory.
 _LARGEST = 4096
 
 
@@ -26,16 +26,23 @@ class Preprocessed(nn.Module):
     Args:
         network: used as it is, not copied.
         mean: one number per channel, or one for all; with `std` or not at all.
-        std: likewise, positive.
+        std: as many numbers as `mean`, positive.
         size: height and width, or one number for both.
 
     Attributes:
         network: the network itself.
-        preprocessing: ``mean``, ``std`` and ``size`` as far as given, as a card has them.
+        preprocessing: those of ``mean``, ``std`` and ``size`` that were given, as in a card.
         address: where the model came from, or empty.
 
     Raises:
         ValueError: for other values, see `checked_preprocessing`.
+
+    Example:
+        >>> model = Preprocessed(nn.Identity(), mean=0.5, std=0.25)
+        >>> model(torch.tensor([[[[0.5, 1.0]]]]))
+        tensor([[[[0., 2.]]]])
+        >>> model.preprocessing
+        {'mean': [0.5], 'std': [0.25]}
     """
 
     mean: Tensor | None
@@ -119,10 +126,14 @@ def checked_preprocessing(preprocessing: object) -> dict[str, Any]:
 
     Args:
         preprocessing: any of ``mean`` and ``std`` (one number per channel, or one for all;
-            together or not at all) and ``size`` (height and width, or one number for both).
+            together or not at all), and ``size`` (height and width, or one number for both).
 
     Raises:
         ValueError: for anything else.
+
+    Example:
+        >>> checked_preprocessing({"mean": 0.5, "std": (0.25, ), "size": 224})
+        {'mean': [0.5], 'std': [0.25], 'size': [224, 224]}
     """
     if not isinstance(preprocessing, Mapping):
         raise ValueError(f"preprocessing must map mean, std and size, got {preprocessing!r}.")
@@ -135,7 +146,9 @@ def checked_preprocessing(preprocessing: object) -> dict[str, Any]:
     given = {k: _numbers(k, v) for k, v in preprocessing.items() if v is not None}
     mean, std, size = (given.get(key) for key in PREPROCESSING_KEYS)
     if len(mean or []) != len(std or []):
-        raise ValueError(f"mean and std must be given together, alike in length: {mean} and {std}.")
+        raise ValueError(
+            f"mean and std must be given together and have equal lengths, got {mean} and {std}."
+        )
     if std is not None and min(std) <= 0:
         raise ValueError(f"std must be positive, got {std}.")
     if size is not None:
@@ -145,6 +158,23 @@ def checked_preprocessing(preprocessing: object) -> dict[str, Any]:
             )
         given["size"] = [int(size[0]), int(size[-1])]
     return given
+
+
+def taken_apart(model: object, origin: str) -> tuple[nn.Module, dict[str, Any]]:
+    """Returns a model that other people's code made as a bare network and its preprocessing.
+
+    Args:
+        model: a module; the preprocessing of a `Preprocessed` one is separated.
+        origin: where it came from, for messages.
+
+    Raises:
+        TypeError: when it is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{origin} must return a torch.nn.Module, got {type(model).__name__}.")
+    if isinstance(model, Preprocessed):
+        return model.network, model.preprocessing
+    return model, {}
 
 
 def _numbers(key: str, value: object) -> list[int | float]:

@@ -1,6 +1,5 @@
 """State dicts: read from a file without running it, and loaded into a network without guessing."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from modelgif.loading.address import did_you_mean
-from modelgif.loading.pickle_scan import PlainPickleError
+from modelgif.loading.errors import CheckpointError, PlainPickleError
 from modelgif.loading.torch_file import read_pickled
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import SafetensorsError, check_safetensors
 
 PICKLED = (".pt", ".pth", ".bin")
@@ -24,10 +24,6 @@ _SHOWN = 3
 _LONG = 200
 # Tied weights are one tensor under several names; a view of one number can claim any size.
 _MOST_TIES = 16
-
-
-class CheckpointError(ValueError):
-    """Weights or a card that are missing, damaged, refused, or do not fit the network."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -46,9 +42,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} must end in .safetensors, {', '.join(PICKLED)} to be read as weights."
         )
-    if not path.is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise CheckpointError(f"there is no file {path}{other}.")
+    if (note := missing_file(path)) is not None:
+        raise CheckpointError(f"there is no file {path}{note}.")
     if path.suffix in PICKLED:
         return _sane(_tensors_in(_unpickled(path), path), path)
     try:
@@ -57,12 +52,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except (SafetensorError, SafetensorsError, OSError, RuntimeError, MemoryError) as error:
         # Of the operating system, too: a file can be larger than what can be mapped.
         raise CheckpointError(
-            f"{path} is no whole safetensors file ({error}): delete it and make it again."
+            f"{path} is not a complete safetensors file ({error}): make it again."
         ) from error
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Puts `state` into `network`, every name and shape alike; the network takes its precision.
+    """Puts `state` into `network` if names and shapes are the same; it takes the state's precision.
 
     Args:
         network: changed in place.
@@ -81,7 +76,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
 
 
 def check_fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Checks that every name, shape and kind of number is alike; no number is read.
+    """Checks that names, shapes and kinds of number are the same; no number is read.
 
     Args:
         network: may be on the meta device.
@@ -126,8 +121,8 @@ def in_order(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> dic
 
     For one architecture in two libraries, such as EfficientNet in timm and elsewhere. Weight by
     weight, the shape and the last part of the name (``weight``, ``running_mean`` …) must agree,
-    which two different architectures hardly do. It cannot notice two layers of one shape that were
-    swapped, so compare a prediction with the original's.
+    which is unlikely for two different architectures. It cannot notice two layers of one shape
+    that were swapped, so compare a prediction with the original's.
 
     Args:
         network: left unchanged.
@@ -188,7 +183,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _sane(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Refuses tensors that are not in the file as they stand there."""
+    """Refuses tensors that are not stored in the file as they appear."""
     for name, tensor in state.items():
         if tensor.device.type != "cpu" or tensor.layout != torch.strided:
             raise CheckpointError(

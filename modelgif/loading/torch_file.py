@@ -7,7 +7,8 @@ from typing import IO, Any
 
 import torch
 
-from modelgif.loading.pickle_scan import PlainPickleError, outline
+from modelgif.loading.errors import PlainPickleError
+from modelgif.loading.pickle_scan import outline
 
 # The first pickle of a file in the format before torch 1.6.
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -23,9 +24,9 @@ _FOLDER = 0x10
 def read_pickled(path: Path) -> Any:
     """Returns what torch.save wrote to `path`, on the CPU, if it holds tensors and plain values.
 
-    Before torch reads the file, the pickle in it is gone through without calling anything, see
-    `modelgif.loading.pickle_scan`; an archive's records must be stored as they are, each once, with
-    the checksums they state. Memory is bounded by a multiple of the file's size.
+    Before torch reads the file, the pickle in it is scanned without calling anything, see
+    `modelgif.loading.pickle_scan`; an archive's records must be stored uncompressed, each once,
+    with matching checksums. Memory is bounded by a multiple of the file's size.
 
     Raises:
         PlainPickleError: for anything else, with the reason.
@@ -46,13 +47,13 @@ def read_pickled(path: Path) -> Any:
 def _check_older_format(file: IO[bytes], size: int) -> None:
     magic = outline(file).value
     if magic != _MAGIC:
-        raise PlainPickleError("it is no file of torch.save")
+        raise PlainPickleError("it is not a file written by torch.save")
     outline(file)  # the version
     outline(file)  # the machine
     claimed = sum(outline(file).storages.values())
     outline(file)  # the order of the storages
     if claimed > size:
-        raise PlainPickleError(f"it says to hold {claimed:,} numbers in {size:,} bytes")
+        raise PlainPickleError(f"it claims to hold {claimed:,} numbers in {size:,} bytes")
 
 
 def _check_archive(file: IO[bytes], size: int) -> None:
@@ -64,7 +65,7 @@ def _check_archive(file: IO[bytes], size: int) -> None:
             folder = names[0].partition("/")[0]
             # torch finds records by name whatever its case.
             if len({name.lower() for name in names}) < len(names):
-                raise PlainPickleError("it has two records of one name")
+                raise PlainPickleError("it has two records with the same name")
             if not folder.strip(".") or any(
                 not name.startswith(f"{folder}/") or ".." in name.split("/") for name in names
             ):
@@ -80,7 +81,7 @@ def _check_archive(file: IO[bytes], size: int) -> None:
                 raise PlainPickleError("a record is marked as a folder")
             # Elsewhere, torch and this reader might disagree where a record begins.
             if min(entry.header_offset for entry in entries) != 0:
-                raise PlainPickleError("something stands before its first record")
+                raise PlainPickleError("something comes before its first record")
             damaged = archive.testzip()
             if damaged is not None:
                 raise PlainPickleError(f"its record {damaged} does not have its checksum")
@@ -90,7 +91,7 @@ def _check_archive(file: IO[bytes], size: int) -> None:
         *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
         *(KeyError, OSError, EOFError),
     ) as error:
-        raise PlainPickleError(f"it is no whole archive of torch.save ({error})") from error
+        raise PlainPickleError(f"it is not a complete archive of torch.save ({error})") from error
 
 
 def _check_list(file: IO[bytes], size: int) -> None:

@@ -3,17 +3,13 @@
 from collections.abc import Collection, Sequence
 
 from modelgif.loading.address import Address
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import UntrustedError
 
 TRUSTED = (
     "modelgif.experiment.backbone",
     "modelgif.experiment.cifar_resnet",
     "modelgif.experiment.networks",
 )
-
-
-class UntrustedError(CheckpointError):
-    """Code that loading a model would run, and that the caller has not vouched for."""
 
 
 def require_trust(
@@ -23,7 +19,7 @@ def require_trust(
 
     Args:
         address: what was asked for.
-        names: what the caller may trust it by, spelled exactly so; the first is recommended.
+        names: what `trust` may hold for it, spelled exactly like this; the first is recommended.
         reason: a sentence that says what would run.
         trust: what the caller trusts.
 

@@ -1,58 +1,25 @@
 """Rival methods: each a file with ``describe`` (once per model) and ``compare`` (per pair).
 
 A distance is smaller for nearer models and 0 for identical ones. Where it is a mean over
-references, ``per_reference`` gives its terms.
+references, ``per_reference`` gives its terms. What a method needs and is, its file declares in
+``METHODS``; a new file needs no entry anywhere else (docs/extend.md).
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
-from modelgif.methods import (
-    attribution,
-    cka,
-    dds,
-    depara,
-    ipguard,
-    label_agreement,
-    model_diff,
-    output_divergence,
-    rsa,
-    sac,
-    zest,
-)
-from modelgif.methods.superpixels import superpixels
+from modelgif.methods._superpixels import superpixels
+from modelgif.methods.method import Access, Method
+from modelgif.methods.registry import in_order, methods_in, modules_of
 
-Access = Literal["labels", "scores", "features", "gradients"]
+_MODULES = modules_of(__name__, __path__)
+METHODS: Mapping[str, Method] = in_order(methods_in(_MODULES))
 
-# The least that each method must see of a suspect model. SAC has a variant for labels, and CKA, RSA
-# and DDS do with scores where features are not to be had. Scores are logits, or probabilities.
+# The least that the methods of each file must see of a suspect: of its first, which is the plain
+# one. SAC also has a variant for labels.
 ACCESS: Mapping[str, Access] = {
-    "label_agreement": "labels",
-    "ipguard": "labels",
-    "output_divergence": "scores",
-    "sac": "scores",
-    "model_diff": "scores",
-    "zest": "scores",
-    "cka": "features",
-    "rsa": "features",
-    "dds": "features",
-    "attribution": "gradients",
-    "depara": "gradients",
+    module.__name__.rpartition(".")[2]: module.METHODS[0].access
+    for module in _MODULES
+    if hasattr(module, "METHODS")
 }
 
-__all__ = [
-    "ACCESS",
-    "Access",
-    "attribution",
-    "cka",
-    "dds",
-    "depara",
-    "ipguard",
-    "label_agreement",
-    "model_diff",
-    "output_divergence",
-    "rsa",
-    "sac",
-    "superpixels",
-    "zest",
-]
+__all__ = ["ACCESS", "METHODS", "Access", "Method", "superpixels"]

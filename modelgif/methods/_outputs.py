@@ -19,7 +19,7 @@ def outputs(model: Model, references: Tensor, *, batch_size: int = 512) -> Tenso
     it was found, as are the references.
 
     Raises:
-        ValueError: for references that are no batch, or a score that is not finite; the message
+        ValueError: for references that are not a batch, or a score that is not finite; the message
             names the reference.
         TypeError: for an output that is not one tensor of scores.
     """
@@ -29,10 +29,10 @@ def outputs(model: Model, references: Tensor, *, batch_size: int = 512) -> Tenso
         )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    return finite(answers(model, references.split(batch_size)), "output")
+    return finite(batched_scores(model, references.split(batch_size)), "output")
 
 
-def answers(model: Model, batches: Iterable[Tensor]) -> Tensor:
+def batched_scores(model: Model, batches: Iterable[Tensor]) -> Tensor:
     """Returns the scores of `model` at all of `batches`, one after the other, finite or not."""
     tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
@@ -51,10 +51,10 @@ def class_scores(model: Model, references: Tensor, *, batch_size: int = 512) -> 
     Raises:
         ValueError: for outputs of another shape or fewer than two classes, and as `outputs`.
     """
-    return one_a_class(outputs(model, references, batch_size=batch_size))
+    return one_per_class(outputs(model, references, batch_size=batch_size))
 
 
-def one_a_class(found: Tensor) -> Tensor:
+def one_per_class(found: Tensor) -> Tensor:
     """Returns `found` as it is.
 
     Raises:
@@ -62,7 +62,7 @@ def one_a_class(found: Tensor) -> Tensor:
     """
     if found.ndim != 2 or found.shape[1] < 2:
         raise ValueError(
-            "expected one score a class, [N, K] with at least two classes, got "
+            "expected one score per class, [N, K] with at least two classes, got "
             f"{list(found.shape)}; describe dense outputs by their gradient field."
         )
     return found
@@ -71,7 +71,7 @@ def one_a_class(found: Tensor) -> Tensor:
 def vectors(
     model: Model, references: Tensor, features: Features | None, *, batch_size: int = 512
 ) -> Tensor:
-    """Returns one vector a reference in float64, ``[N, D]``: features, or the scores where None.
+    """Returns one vector per reference in float64, ``[N, D]``: features, or the scores where None.
 
     Raises:
         ValueError: for features that are not a finite ``[N, D]``, and as `outputs`.
@@ -85,7 +85,7 @@ def vectors(
         found = features(model, references).detach()
     if found.ndim != 2 or len(found) != len(references) or found.shape[1] == 0:
         raise ValueError(
-            f"features must be one vector a reference, [{len(references)}, D], got "
+            f"features must be one vector per reference, [{len(references)}, D], got "
             f"{list(found.shape)}."
         )
     return finite(found.double(), "features")

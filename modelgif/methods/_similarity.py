@@ -74,10 +74,10 @@ def centred(matrix: Tensor, *, unbiased: bool = False) -> Tensor:
     """
     n = len(matrix)
     if unbiased:
-        hollow = matrix.clone().fill_diagonal_(0)
-        means = hollow.sum(0) / (n - 2)
+        off_diagonal = matrix.clone().fill_diagonal_(0)
+        means = off_diagonal.sum(0) / (n - 2)
         middle = means.sum() / (2 * n - 2)
-        result = hollow - (means - middle)[:, None] - (means - middle)[None, :]
+        result = off_diagonal - (means - middle)[:, None] - (means - middle)[None, :]
         result.fill_diagonal_(0)
     else:
         means = matrix.mean(0)

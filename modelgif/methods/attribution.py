@@ -9,19 +9,22 @@ al., Not Just a Black Box, 2016 (gradient × input); Sundararajan et al., Axioma
 Deep Networks, ICML 2017 (integrated gradients).
 """
 
+from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance, distance_per_reference
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
+from modelgif.fields.field_settings import broadcast_baseline
+from modelgif.fields.gradient_field import gradient_field
 from modelgif.fields.model import Model
 from modelgif.fields.target import resolve_target
 from modelgif.methods._outputs import comparable, finite
+from modelgif.methods.method import Method
 
-Kind = Literal["gradient", "saliency", "gradient_times_input", "integrated_gradients"]
-KINDS: tuple[str, ...] = get_args(Kind)
+MapKind = Literal["gradient", "saliency", "gradient_times_input", "integrated_gradients"]
+KINDS: tuple[str, ...] = get_args(MapKind)
 
 # Numbers of paths kept while integrating: 256 MiB of float32.
 _BLOCK_NUMBERS = 2**26
@@ -31,7 +34,7 @@ def describe(
     model: Model,
     references: Tensor,
     *,
-    kind: Kind = "gradient_times_input",
+    kind: MapKind = "gradient_times_input",
     target: str | Tensor = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
@@ -52,10 +55,10 @@ def describe(
         kind: of map.
         target: the scalar that is differentiated: a name, or labels ``[N]``; see
             `modelgif.resolve_target`. By default the model's own prediction at x.
-        baseline: a number, one input, or one a reference, as in `modelgif.gradient_field`;
+        baseline: a number, one input, or one per reference, as in `modelgif.gradient_field`;
             it does not change gradients and saliency.
         n_steps: Gauss–Legendre nodes of the integral.
-        chunk_size: points a forward and backward pass.
+        chunk_size: points per forward and backward pass.
 
     Raises:
         ValueError: for an unknown kind, or a map that is not finite, naming the reference; and as
@@ -91,10 +94,18 @@ def compare(a: Tensor, b: Tensor) -> float:
     Two zero maps are at 0, a zero map and another at 1.
 
     Raises:
-        ValueError: for maps of unlike shapes, or that are not finite.
+        ValueError: for maps whose shapes do not match, or that are not finite.
 
     Warns:
         ZeroCellWarning: for maps that are zero, with their number.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.1538
     """
     comparable(a, b, "attribution maps")
     return distance(a, b)
@@ -154,3 +165,41 @@ def _integrated(
         )
         parts.append(path[:, -1:].clone())
     return finite(torch.cat(parts), "integrated gradient")
+
+
+def _maps(name: str, compares: str, source: str, kind: MapKind, *, uses_baseline: bool) -> Method:
+    return Method(
+        name,
+        compares,
+        partial(describe, kind=kind),
+        compare,
+        per_reference=per_reference,
+        access="gradients",
+        bounds=(0.0, 2.0),
+        uses_baseline=uses_baseline,
+        source=source,
+    )
+
+
+METHODS = (
+    _maps(
+        *("gradient", "maps of the gradient", "Song et al., NeurIPS 2019"),
+        "gradient",
+        uses_baseline=False,
+    ),
+    _maps(
+        *("saliency", "maps of the gradient's magnitude", "Simonyan et al., 2014"),
+        "saliency",
+        uses_baseline=False,
+    ),
+    _maps(
+        *("gradient_input", "maps of gradient × input", "Shrikumar et al., 2016"),
+        "gradient_times_input",
+        uses_baseline=True,
+    ),
+    _maps(
+        *("integrated_gradients", "maps of integrated gradients", "Sundararajan et al., ICML 2017"),
+        "integrated_gradients",
+        uses_baseline=True,
+    ),
+)

@@ -1,7 +1,7 @@
 """CKA: how alike two models' features arrange the references. Needs features, or scores.
 
 The same whatever the order, rotation or scale of either model's features, so that models of
-unlike widths and label sets can be compared.
+different widths and label sets can be compared.
 
 Source: Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019,
 section 3.
@@ -12,9 +12,11 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from modelgif.distances.distance import distance
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import centred, gaussian_matrix, linear_matrix
+from modelgif.methods.method import Method
 
 Kernel = Literal["linear", "gaussian"]
 
@@ -40,7 +42,7 @@ def describe(
         bandwidth: of the Gaussian kernel, as a share of the median distance.
         unbiased: whether the diagonal is left out. The plain estimate, which is the paper's, is
             above 0 for independent features, by more the fewer references a feature has.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than four references, an unknown kernel, a bandwidth that is not
@@ -68,10 +70,32 @@ def compare(a: Tensor, b: Tensor) -> float:
     one of them and any other at 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for features that are alike at all references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.142
     """
     comparable(a, b, "kernel matrices")
     return distance(a.reshape(1, 1, -1), b.reshape(1, 1, -1))
+
+
+METHODS = (
+    Method(
+        "cka",
+        "how features arrange the references, by inner products",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 1.0),
+        options={"features": penultimate_features},
+        source="Kornblith et al., ICML 2019",
+    ),
+)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods import cka
 from modelgif.methods._outputs import Features, at_least, vectors
@@ -23,6 +24,7 @@ from modelgif.methods._similarity import (
     pearson_matrix,
     standardised,
 )
+from modelgif.methods.method import Method
 
 Similarity = Literal["cosine", "pearson", "laplacian", "gaussian", "linear"]
 
@@ -53,7 +55,7 @@ def describe(
         standardise: whether every dimension is brought to mean 0 and standard deviation 1 over
             references.
         unbiased: whether the diagonal is left out.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than four references, an unknown similarity, or outputs or features
@@ -70,10 +72,18 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns one minus the alignment of two models' similarities, in [0, 2], as `cka.compare`.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for features that are alike at all references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.219
     """
     return cka.compare(a, b)
 
@@ -92,3 +102,17 @@ def _matrix(rows: Tensor, similarity: Similarity) -> Tensor:
     raise ValueError(
         f"similarity must be one of {', '.join(get_args(Similarity))}, got {similarity!r}."
     )
+
+
+METHODS = (
+    Method(
+        "dds",
+        "how standardised features arrange the references, by cosines",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 2.0),
+        options={"features": penultimate_features},
+        source="Dwivedi et al., ECCV 2020",
+    ),
+)

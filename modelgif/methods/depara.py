@@ -1,7 +1,7 @@
 """DEPARA: a graph of what each input's features rest on, and how inputs relate. Needs gradients.
 
 Nodes are the references, each with its attribution map; edges are the similarities of their
-features. It was made for models of unlike tasks, so neither needs a common label set.
+features. It was made for models of different tasks, so neither needs a common label set.
 
 Source: Song et al., DEPARA: Deep Attribution Graph for Deep Knowledge Transferability, CVPR 2020,
 section 3.
@@ -17,6 +17,7 @@ from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
 from modelgif.methods._similarity import cosine_matrix
 from modelgif.methods.attribution import input_gradient
+from modelgif.methods.method import Method
 from modelgif.methods.rsa import centred_ranks, upper
 
 
@@ -54,8 +55,8 @@ def describe(
         references: ``[N, *input_shape]``, at least three.
         encoder: maps a batch to features ``[B, ...]`` that can be differentiated, such as the
             model without its last layer; None for the scores of `model` itself.
-        batch_size: references a pass of features.
-        chunk_size: references a forward and backward pass of maps.
+        batch_size: references per pass of features.
+        chunk_size: references per forward and backward pass of maps.
 
     Raises:
         ValueError: for fewer than three references, or features or maps that are not finite, naming
@@ -86,10 +87,18 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
         edge_weight: λ; 0 for nodes alone.
 
     Raises:
-        ValueError: for graphs at unlike references, or a negative weight.
+        ValueError: for graphs at different references, or a negative weight.
 
     Warns:
         ZeroCellWarning: for zero maps, or edges that are all tied.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0, 1.0])), torch.ones(3, 3).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.0209
     """
     if not 0 <= edge_weight < float("inf"):
         raise ValueError(f"edge_weight must be a finite number of at least 0, got {edge_weight}.")
@@ -98,3 +107,16 @@ def compare(a: Graph, b: Graph, *, edge_weight: float = 1.0) -> float:
     nodes = distance(a.nodes, b.nodes)
     edges = distance(a.edges[None, None], b.edges[None, None])
     return (nodes + edge_weight * edges) / (1 + edge_weight)
+
+
+METHODS = (
+    Method(
+        "depara",
+        "graphs of attribution maps and of how features relate references",
+        describe,
+        compare,
+        access="gradients",
+        bounds=(0.0, 2.0),
+        source="Song et al., CVPR 2020",
+    ),
+)

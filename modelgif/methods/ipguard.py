@@ -8,7 +8,7 @@ Fingerprinting the Classification Boundary, AsiaCCS 2021, section 4.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from modelgif.fields.model import Model, frozen, scores
 from modelgif.methods import label_agreement
 from modelgif.methods._outputs import class_scores
+from modelgif.methods.method import Method
 
 Towards = Literal["least_likely", "random"]
 
@@ -66,12 +67,20 @@ def boundary_points(
         towards: whether j is a random other class, or the one of least score.
         step_size: of Adam.
         n_steps: the most steps; points not there by then are not `reached`.
-        chunk_size: points a forward and backward pass.
+        chunk_size: points per forward and backward pass.
 
     Raises:
         ValueError: for numbers out of range, references that are not pixels of [0, 1], or outputs
             that are not a finite ``[N, K]``.
         TypeError: for an output that does not depend differentiably on the input.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.55, 0.45], [0.45, 0.5]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> found = boundary_points(lambda z: 10 * z, x, margin=0.5, generator=generator)
+        >>> found.reached.tolist(), found.points.argmax(1).tolist()
+        ([True, True], [1, 0])
     """
     _check(references, margin, towards, step_size, min(n_steps, chunk_size))
     found = class_scores(victim, references, batch_size=chunk_size)
@@ -107,7 +116,7 @@ def per_reference(a: Tensor, b: Tensor) -> Tensor:
     """Returns, for each point, whether two models' labels differ, float64 ``[N]``: 0 or 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of points.
+        ValueError: for descriptions at different numbers of points.
     """
     return label_agreement.per_reference(a, b)
 
@@ -116,7 +125,15 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns one minus the matching rate of two models, in [0, 1].
 
     Raises:
-        ValueError: for descriptions at unlike numbers of points.
+        ValueError: for descriptions at different numbers of points.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.75
     """
     return label_agreement.compare(a, b)
 
@@ -178,10 +195,35 @@ def _check(
     if not (0 <= margin < float("inf") and step_size > 0 and smallest_count >= 1):
         raise ValueError(
             "expected a margin of at least 0, a positive step_size and at least one step and one "
-            f"point a chunk, got margin {margin}, step_size {step_size} and {smallest_count}."
+            f"point per chunk, got margin {margin}, step_size {step_size} and {smallest_count}."
         )
     if len(references) and not bool(((references >= 0) & (references <= 1)).all()):
         raise ValueError(
             f"references must be pixels in [0, 1], got values in [{references.min():.4g}, "
             f"{references.max():.4g}]: make points of the model behind its preprocessing."
         )
+
+
+def _points(
+    victim: Model, references: Tensor, *, generator: torch.Generator, **options: Any
+) -> dict[str, Tensor]:
+    found = boundary_points(victim, references, generator=generator, **options)
+    # Points that did not reach a boundary say nothing about it.
+    return {"references": found.points[found.reached] if found.reached.any() else found.points}
+
+
+METHODS = (
+    Method(
+        "ipguard",
+        "labels at points near the victim's class boundaries",
+        describe,
+        compare,
+        access="labels",
+        bounds=(0.0, 1.0),
+        same_classes=True,
+        prepare=_points,
+        # The paper sets the margin for each data set; steps of 0.01 reach it on small images.
+        options={"margin": 1.0, "step_size": 0.01, "n_steps": 300},
+        source="Cao et al., AsiaCCS 2021",
+    ),
+)

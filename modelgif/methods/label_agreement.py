@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import comparable, outputs
+from modelgif.methods.method import Method
 
 
 def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tensor:
@@ -25,10 +26,18 @@ def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tens
 
 
 def per_reference(a: Tensor, b: Tensor) -> Tensor:
-    """Returns, for each reference, the share of unlike labels, float64 ``[N]``: 0 or 1.
+    """Returns, for each reference, whether the two labels differ, float64 ``[N]``: 0 or 1.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> per_reference(a, b).tolist()
+        [0.0, 1.0, 1.0, 1.0]
     """
     comparable(a, b, "predictions")
     return (a != b).double().flatten(1).mean(1) if a.ndim > 1 else (a != b).double()
@@ -38,6 +47,29 @@ def compare(a: Tensor, b: Tensor) -> float:
     """Returns the share of references on which two models predict different classes, in [0, 1].
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.75
     """
     return per_reference(a, b).mean().item()
+
+
+METHODS = (
+    Method(
+        "labels",
+        "disagreement of labels; at misclassified references, AKH",
+        describe,
+        compare,
+        per_reference=per_reference,
+        access="labels",
+        bounds=(0.0, 1.0),
+        same_classes=True,
+        source="Godinot et al., AAAI 2025",
+    ),
+)

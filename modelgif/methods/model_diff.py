@@ -1,11 +1,13 @@
 """ModelDiff: how far a small change of each input moves the output. Needs scores.
 
-A model's *decision distance vector* has one entry a pair of inputs, a reference and its twin: the
+A model's *decision distance vector* has one entry per pair of inputs, a reference and its twin: the
 cosine distance of the model's two outputs. It needs no common label set.
 
 Source: Li et al., ModelDiff: Testing-Based DNN Similarity Comparison for Model Reuse Detection,
 ISSTA 2021, section 4.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from modelgif.distances.distance import distance, distance_per_reference
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, comparable, outputs
+from modelgif.methods.method import Method
 from modelgif.references.adversarial import pgd
 
 
@@ -38,10 +41,17 @@ def adversarial_twins(
         epsilon: the most that a pixel may change.
         step_size: how much each step changes a pixel.
         n_steps: number of steps.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: as `modelgif.references.adversarial.pgd`, and for an output that is not finite.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.55, 0.45], [0.2, 0.8]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> adversarial_twins(lambda z: 10 * z, x, generator=generator).argmax(1).tolist()
+        [1, 1]
     """
     labels = outputs(victim, references, batch_size=batch_size).argmax(1)
     return pgd(
@@ -66,11 +76,11 @@ def describe(model: Model, references: Tensor, *, twins: Tensor, batch_size: int
         model: gives one tensor of scores, ``[B, ...]``.
         references: ``[N, *input_shape]``, at least two.
         twins: each reference's changed twin, like `references`.
-        batch_size: inputs a pass.
+        batch_size: inputs per pass.
 
     Raises:
-        ValueError: for unlike shapes, fewer than two pairs, or an output that is not finite, naming
-            the reference.
+        ValueError: if the shapes do not match, for fewer than two pairs, or an output that is not
+            finite, naming the reference.
 
     Warns:
         ZeroCellWarning: for outputs that are all zero.
@@ -89,10 +99,39 @@ def compare(a: Tensor, b: Tensor) -> float:
     no twin moves has a zero vector: at distance 0 of another such and 1 of any other.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for a zero vector.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a = describe(lambda z: z @ victim, x, twins=1 - x)
+        >>> b = describe(lambda z: z @ suspect, x, twins=1 - x)
+        >>> round(compare(a, b), 4)
+        0.0069
     """
     comparable(a, b, "decision distances")
     return min(1.0, distance(a[None, None], b[None, None]))
+
+
+def _twins(
+    victim: Model, references: Tensor, *, generator: torch.Generator, **options: Any
+) -> dict[str, Tensor]:
+    return {"twins": adversarial_twins(victim, references, generator=generator, **options)}
+
+
+METHODS = (
+    Method(
+        "model_diff",
+        "how far adversarial twins of the references move the output",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 1.0),
+        prepare=_twins,
+        source="Li et al., ISSTA 2021",
+    ),
+)

@@ -7,6 +7,7 @@ on the Shannon Entropy, IEEE Transactions on Information Theory 37(1), 1991.
 """
 
 import math
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -15,9 +16,10 @@ from torch.nn import functional as F
 
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import class_scores, comparable
+from modelgif.methods.method import Method
 
-Kind = Literal["jensen_shannon", "kullback_leibler"]
-KINDS: tuple[str, ...] = get_args(Kind)
+Divergence = Literal["jensen_shannon", "kullback_leibler"]
+KINDS: tuple[str, ...] = get_args(Divergence)
 
 
 def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tensor:
@@ -27,7 +29,7 @@ def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tens
         model: gives logits ``[B, K]``. One that gives probabilities is wrapped to give their
             logarithms, of which the softmax is the probabilities again.
         references: ``[N, *input_shape]``.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: for outputs that are not a finite ``[N, K]``, naming the reference.
@@ -35,7 +37,7 @@ def describe(model: Model, references: Tensor, *, batch_size: int = 512) -> Tens
     return F.log_softmax(class_scores(model, references, batch_size=batch_size).double(), 1)
 
 
-def per_reference(a: Tensor, b: Tensor, *, kind: Kind = "jensen_shannon") -> Tensor:
+def per_reference(a: Tensor, b: Tensor, *, kind: Divergence = "jensen_shannon") -> Tensor:
     """Returns the contribution of each reference to `compare`, ``[N]``, whose mean it is.
 
     Raises:
@@ -49,7 +51,7 @@ def per_reference(a: Tensor, b: Tensor, *, kind: Kind = "jensen_shannon") -> Ten
     raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
 
 
-def compare(a: Tensor, b: Tensor, *, kind: Kind = "jensen_shannon") -> float:
+def compare(a: Tensor, b: Tensor, *, kind: Divergence = "jensen_shannon") -> float:
     """Returns the mean over references of the divergence of two models' probabilities, in nats.
 
     - ``jensen_shannon``: ``½ KL(p‖m) + ½ KL(q‖m)`` with ``m = ½ (p + q)``; symmetric, in [0, log 2]
@@ -57,8 +59,16 @@ def compare(a: Tensor, b: Tensor, *, kind: Kind = "jensen_shannon") -> float:
       not bounded
 
     Raises:
-        ValueError: for descriptions at unlike references or of unlike numbers of classes, or an
-            unknown kind.
+        ValueError: for descriptions at different references or of different numbers of classes, or
+            an unknown kind.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.0357
     """
     return per_reference(a, b, kind=kind).mean().item()
 
@@ -71,3 +81,30 @@ def _from_middle(a: Tensor, difference: Tensor) -> Tensor:
     # log(p/m) = -log(1 + (q/p - 1)/2), which is exactly 0 where p = q. Beyond e^700 the ratio is
     # cut, which p makes invisible.
     return -(a.exp() * torch.log1p(torch.expm1(difference.clamp(max=700)) / 2)).sum(1)
+
+
+METHODS = (
+    Method(
+        "jsd",
+        "Jensen–Shannon divergence of the predicted probabilities",
+        describe,
+        compare,
+        per_reference=per_reference,
+        access="scores",
+        bounds=(0.0, math.log(2)),
+        same_classes=True,
+        source="Lin, IEEE Transactions on Information Theory 1991",
+    ),
+    Method(
+        "kl",
+        "Kullback–Leibler divergence of the predicted probabilities, KL(victim‖suspect)",
+        describe,
+        partial(compare, kind="kullback_leibler"),
+        per_reference=partial(per_reference, kind="kullback_leibler"),
+        access="scores",
+        bounds=(0.0, math.inf),
+        symmetric=False,
+        same_classes=True,
+        source="Kullback and Leibler, 1951",
+    ),
+)

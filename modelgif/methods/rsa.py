@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
+from modelgif.fields.features import penultimate_features
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import Features, at_least, comparable, vectors
 from modelgif.methods._similarity import pearson_matrix
+from modelgif.methods.method import Method
 
 
 def describe(
@@ -32,7 +34,7 @@ def describe(
         references: ``[N, *input_shape]``, at least three.
         features: gives the features ``[N, D]`` of a model at references, such as
             `modelgif.fields.features.penultimate_features`; None for the scores themselves.
-        batch_size: references a pass of scores.
+        batch_size: references per pass of scores.
 
     Raises:
         ValueError: for fewer than three references, or outputs or features that are not finite,
@@ -51,10 +53,18 @@ def compare(a: Tensor, b: Tensor) -> float:
     orders nothing: at distance 0 of another such, and 1 of any other.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
 
     Warns:
         ZeroCellWarning: for a model all of whose pairs are tied.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0, 1.0])), torch.ones(3, 3).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.5964
     """
     comparable(a, b, "dissimilarities")
     # The Pearson correlation of ranks is the cosine of centred ranks.
@@ -72,3 +82,17 @@ def centred_ranks(values: Tensor) -> Tensor:
     rounded = values.double().round(decimals=12)
     ranks = torch.from_numpy(scipy.stats.rankdata(rounded.cpu().numpy())).to(values.device)
     return ranks - (len(ranks) + 1) / 2
+
+
+METHODS = (
+    Method(
+        "rsa",
+        "how features order pairs of references",
+        describe,
+        compare,
+        access="features",
+        bounds=(0.0, 2.0),
+        options={"features": penultimate_features},
+        source="Dwivedi and Roig, CVPR 2019",
+    ),
+)

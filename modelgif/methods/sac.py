@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from modelgif.fields.model import Model
 from modelgif.methods._outputs import at_least, class_scores, comparable
 from modelgif.methods._similarity import cosine_matrix
+from modelgif.methods.method import Method
 
 Answer = Literal["scores", "probabilities", "labels"]
 Correlation = Literal["cosine", "gaussian"]
@@ -45,7 +46,7 @@ def describe(
             the answers scaled to unit length (a bandwidth of √½, as in the authors' program). An
             answer of zero norm has no direction: its cosine is 1 with another such and 0 with any
             other.
-        batch_size: references a pass.
+        batch_size: references per pass.
 
     Raises:
         ValueError: for outputs that are not a finite ``[N, K]``, naming the reference, fewer than
@@ -67,7 +68,15 @@ def compare(a: Tensor, b: Tensor) -> float:
     so gives half of this.
 
     Raises:
-        ValueError: for descriptions at unlike numbers of references.
+        ValueError: for descriptions at different numbers of references.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.2, 0.8], [0.9, 0.4], [0.6, 0.1], [0.3, 0.5]])
+        >>> victim, suspect = torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2).triu()
+        >>> a, b = describe(lambda z: z @ victim, x), describe(lambda z: z @ suspect, x)
+        >>> round(compare(a, b), 4)
+        0.1145
     """
     comparable(a, b, "correlations")
     return (a - b).abs().mean().item()
@@ -85,3 +94,26 @@ def _answers(found: Tensor, answer: Answer) -> Tensor:
 def _known(name: str, value: str, options: tuple[str, ...]) -> None:
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}.")
+
+
+METHODS = (
+    Method(
+        "sac",
+        "correlations between outputs at different references",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 2.0),
+        source="Guan et al., NeurIPS 2022",
+    ),
+    Method(
+        "sac_labels",
+        "correlations between labels at different references",
+        describe,
+        compare,
+        access="labels",
+        bounds=(0.0, 2.0),
+        options={"answer": "labels"},
+        source="Guan et al., NeurIPS 2022",
+    ),
+)

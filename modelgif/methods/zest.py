@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from modelgif.distances.distance import distance
-from modelgif.fields.gradient_field import broadcast_baseline
+from modelgif.fields.field_settings import broadcast_baseline
 from modelgif.fields.model import Model
-from modelgif.methods._outputs import answers, finite, one_a_class
+from modelgif.methods._outputs import batched_scores, finite, one_per_class
 from modelgif.methods._segments import check_segments, grid
+from modelgif.methods.method import Method
 
 # Eigenvalues of the segments' second moments below this share of the largest are rounding.
 _RANK_TOLERANCE = 1e-10
@@ -48,9 +49,9 @@ def describe(
         n_samples: images seen of each reference; 1000 in the paper.
         seed: of what is hidden, on any device the same; the first references of a longer list have
             the same.
-        baseline: what hidden pixels show: a number, one image, or one a reference. In the paper the
-            mean image.
-        batch_size: images a pass.
+        baseline: what hidden pixels show: a number, one image, or one per reference. In the paper
+            the mean image.
+        batch_size: images per pass.
 
     Raises:
         ValueError: for shapes that do not fit, no samples, or outputs that are not a finite
@@ -60,7 +61,7 @@ def describe(
         raise ValueError(f"references must be images [N, C, H, W], got {list(references.shape)}.")
     if n_samples < 1 or batch_size < 1:
         raise ValueError(
-            f"expected at least one sample and one image a pass, got n_samples {n_samples} and "
+            f"expected at least one sample and one image per pass, got n_samples {n_samples} and "
             f"batch_size {batch_size}."
         )
     images = references.detach()
@@ -75,7 +76,7 @@ def describe(
         return torch.where(visible, images[row], hidden[row])
 
     numbers = torch.arange(len(images) * n_samples, device=images.device)
-    found = one_a_class(answers(model, map(seen, numbers.split(batch_size))))
+    found = one_per_class(batched_scores(model, map(seen, numbers.split(batch_size))))
     found = finite(found.double().view(len(images), n_samples, -1), "output")
     design = shown.to(found)
     moments = design.mT @ design
@@ -95,11 +96,19 @@ def compare(a: Tensor, b: Tensor, *, align: bool = True) -> float:
             name are compared.
 
     Raises:
-        ValueError: for signatures at unlike references, or unlike numbers of classes that are not
-            to be aligned.
+        ValueError: for signatures at different references, or different numbers of classes that are
+            not to be aligned.
 
     Warns:
         ZeroCellWarning: for a signature that is zero.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        >>> victim = describe(lambda z: z.flatten(1)[:, :3], x, n_samples=50)
+        >>> suspect = describe(lambda z: 2 * z.flatten(1)[:, :3], x, n_samples=50)
+        >>> abs(round(compare(victim, suspect), 6))
+        0.0
     """
     if a.shape[:2] != b.shape[:2] or (not align and a.shape != b.shape):
         raise ValueError(
@@ -141,3 +150,19 @@ def _pairs(a: Tensor, b: Tensor) -> tuple[list[int], list[int]]:
 def _unit(columns: Tensor) -> Tensor:
     norm = columns.double().norm(dim=0)
     return columns.double() / norm.where(norm > 0, 1)
+
+
+METHODS = (
+    Method(
+        "zest",
+        "which parts of a reference the scores rest on",
+        describe,
+        compare,
+        access="scores",
+        bounds=(0.0, 2.0),
+        uses_baseline=True,
+        # 128 samples of 49 squares; the paper's 1000 are for superpixels of photographs.
+        options={"n_samples": 128},
+        source="Jia et al., ICLR 2022",
+    ),
+)

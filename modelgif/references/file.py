@@ -9,11 +9,12 @@ from safetensors import SafetensorError, safe_open
 
 from modelgif.references.references import References
 from modelgif.storage.atomic import whole_file
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import check_safetensors
 
 
 class ReferenceFileError(ValueError):
-    """A file that holds no sound references."""
+    """A file of references that is missing, damaged, or something else."""
 
 
 def write_references(path: str | os.PathLike[str], references: References) -> None:
@@ -21,6 +22,13 @@ def write_references(path: str | os.PathLike[str], references: References) -> No
 
     Raises:
         ValueError: for another ending.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = Path(tempfile.mkdtemp(), "references.safetensors")
+        >>> write_references(path, References(torch.rand(2, 1, 4, 4), ("a", "b")))
+        >>> read_references(path).ids
+        ('a', 'b')
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"references go to a .safetensors file, got {path}.")
@@ -37,16 +45,15 @@ def read_references(path: str | os.PathLike[str]) -> References:
         ReferenceFileError: when there is no such file, it holds something else, or its content is
             not what its digest says.
     """
-    if not Path(path).is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise ReferenceFileError(f"{path}: there is no such file of references{other}.")
+    if (note := missing_file(path)) is not None:
+        raise ReferenceFileError(f"{path}: there is no such file of references{note}.")
     try:
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             ids = json.loads(metadata["ids"])
             if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-                raise ValueError("the ids are no list of texts")
+                raise ValueError("the ids are not a list of strings")
             ids = tuple(ids)
             references = References(file.get_tensor("images"), ids)
             sound = references.sha256() == metadata["references_sha256"]

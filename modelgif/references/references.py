@@ -16,6 +16,11 @@ class References:
     Attributes:
         images: ``[N, C, H, W]``, pixels in [0, 1].
         ids: one name per reference, such as ``test/17``; unique.
+
+    Example:
+        >>> references = References(torch.zeros(2, 3, 8, 8), ("test/0", "test/1"))
+        >>> len(references), references.sha256()[:8]
+        (2, '94671ee3')
     """
 
     images: Tensor
@@ -42,7 +47,7 @@ class References:
 
 
 def random_references(
-    images: Tensor, ids: Sequence[str], count: int, *, generator: torch.Generator
+    images: Tensor, ids: Sequence[object], count: int, *, generator: torch.Generator
 ) -> References:
     """Returns `count` of the `images` ``[N, *]`` drawn without replacement.
 
@@ -51,6 +56,11 @@ def random_references(
 
     Raises:
         ValueError: when there are fewer images than `count`.
+
+    Example:
+        >>> images, generator = torch.rand(9, 3, 8, 8), torch.Generator().manual_seed(0)
+        >>> len(random_references(images, range(9), 4, generator=generator))
+        4
     """
     if not 1 <= count <= len(images):
         raise ValueError(f"count must lie in 1..{len(images)} (the images at hand), got {count}.")
@@ -66,7 +76,7 @@ def misclassified(predictions: Tensor, labels: Tensor) -> Tensor:
         labels: the true classes, ``[N]``.
 
     Raises:
-        ValueError: for unlike lengths, or scores in place of classes.
+        ValueError: if the lengths do not match, or for scores in place of classes.
     """
     if labels.ndim != 1 or predictions.shape != labels.shape or predictions.is_floating_point():
         raise ValueError(
@@ -84,6 +94,11 @@ def derangement(count: int, *, generator: torch.Generator) -> Tensor:
 
     Raises:
         ValueError: for fewer than two references.
+
+    Example:
+        >>> order = derangement(5, generator=torch.Generator().manual_seed(0))
+        >>> bool((order == torch.arange(5)).any()), order.sort().values.tolist()
+        (False, [0, 1, 2, 3, 4])
     """
     if count < 2:
         raise ValueError(f"a derangement needs at least 2 references, got {count}.")
@@ -99,6 +114,11 @@ def cutmix(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
     The box has the share ``1 - λ`` of the area, ``λ`` uniform on [0, 1], and a uniform centre; at
     the border it is cut off.
+
+    Example:
+        >>> images = torch.arange(2.0)[:, None, None, None].expand(2, 3, 8, 8)
+        >>> cutmix(images, generator=torch.Generator().manual_seed(0)).unique().tolist()
+        [0.0, 1.0]
 
     Source: Yun et al., CutMix, ICCV 2019, section 3.1.
     """

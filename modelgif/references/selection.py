@@ -27,7 +27,7 @@ def rank_by_independents(distances: Tensor) -> Tensor:
 
 
 def rank_by_surrogates(distances: Tensor) -> Tensor:
-    """Returns the candidates ``[N]``, first those at which surrogates are nearest on the mean.
+    """Returns the candidates ``[N]``, first those at which surrogates are nearest on average.
 
     Args:
         distances: of models derived from the victim on purpose, ``[S, N]``.
@@ -48,11 +48,12 @@ def rank_by_gap(independents: Tensor, surrogates: Tensor, *, standardised: bool 
 
     Args:
         independents: distances at each candidate, ``[I, N]``.
-        surrogates: likewise, ``[S, N]``.
+        surrogates: distances of surrogates at the same candidates, ``[S, N]``.
         standardised: whether to divide by the deviation, for which ``I + S`` is at least 3.
 
     Raises:
-        ValueError: as `rank_by_independents`, or for unlike or too few models.
+        ValueError: as `rank_by_independents`, if the candidates do not match, or for too few
+            models.
     """
     far, near = _checked(independents, "independent models"), _checked(surrogates, "surrogates")
     if far.shape[1] != near.shape[1]:
@@ -64,7 +65,7 @@ def rank_by_gap(independents: Tensor, surrogates: Tensor, *, standardised: bool 
     if standardised:
         freedom = len(far) + len(near) - 2
         if freedom < 1:
-            raise ValueError("a standard deviation needs two models of a kind, got one of each.")
+            raise ValueError("a standard deviation needs two models of one kind, got one of each.")
         residuals = torch.cat([far - far.mean(0), near - near.mean(0)])
         deviation = (residuals.square().sum(0) / freedom).sqrt()
         gap = torch.where(gap == 0, gap, gap / deviation)
@@ -128,11 +129,11 @@ def cross_folds(
         raise ValueError(f"the number of folds must lie in 2..{n} (the models), got {k}.")
     if groups is not None and len(groups) != n:
         raise ValueError(f"expected the group of each of {n} models, got {len(groups)}.")
-    of = dict.fromkeys(range(n)) if groups is None else dict(enumerate(groups))
+    group_of = dict.fromkeys(range(n)) if groups is None else dict(enumerate(groups))
     shuffled = torch.randperm(n, generator=generator).tolist()
-    rank = {group: i for i, group in enumerate(dict.fromkeys(of.values()))}
+    rank = {group: i for i, group in enumerate(dict.fromkeys(group_of.values()))}
     # Dealt out like cards, group after group: a group's share of each fold is even, and so is all.
-    dealt = torch.tensor(sorted(shuffled, key=lambda i: rank[of[i]]))
+    dealt = torch.tensor(sorted(shuffled, key=lambda i: rank[group_of[i]]))
     return [dealt[fold::k].sort().values for fold in range(k)]
 
 

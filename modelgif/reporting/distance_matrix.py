@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from modelgif.distances.cells import Kind
+from modelgif.distances.cells import Metric
 from modelgif.distances.distance import Field, pairwise_distances
 from modelgif.loading.address import did_you_mean
 from modelgif.storage.field_store import FieldStore, check_comparable
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# A table of more columns than this is no longer read but looked at.
+# A notebook shows a table of more columns than this as a picture.
 _LARGEST_TABLE = 16
+# Of the text that `print` shows; the middle of a larger matrix is left out.
+_MOST_ROWS, _MOST_COLUMNS = 20, 12
 _BLUE = "0, 114, 178"
 
 Plot = Literal["heat_map", "similarity_tree"]
@@ -42,7 +44,8 @@ class DistanceMatrix:
         values: float64 ``[M, M]``, symmetric, zero diagonal.
 
     Raises:
-        ValueError: when a name stands there twice, or the values are not one row and column a name.
+        ValueError: for a name that appears twice, or values that are not one row and column per
+            name.
     """
 
     names: tuple[str, ...]
@@ -77,7 +80,7 @@ class DistanceMatrix:
         """Returns a picture of the matrix, see `modelgif.reporting.figure`.
 
         Args:
-            kind: one cell a pair, or the tree of models that are alike.
+            kind: one cell per pair, or the tree of models that are alike.
             groups: what each model is; models of a group are put together, or coloured alike.
 
         Raises:
@@ -92,9 +95,23 @@ class DistanceMatrix:
         raise ValueError(f"kind must be heat_map or similarity_tree, got {kind!r}.")
 
     def __repr__(self) -> str:
-        frame = self.to_frame().rename_axis(None)
-        table = frame.to_string(float_format="{:.3f}".format, max_rows=20, max_cols=12)
-        return f"Distances of {len(self)} models\n{table}"
+        rows, columns = _ends(len(self), _MOST_ROWS), _ends(len(self), _MOST_COLUMNS)
+        texts = [
+            [
+                "..." if None in (row, column) else f"{self.values[row, column].item():.3f}"
+                for column in columns
+            ]
+            for row in rows
+        ]
+        heads = ["..." if column is None else self.names[column] for column in columns]
+        sides = ["..." if row is None else self.names[row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+        side = max(map(len, sides), default=0)
+        lines = [
+            " ".join([name.ljust(side), *map(str.rjust, cells, widths)])
+            for name, cells in zip(["", *sides], [heads, *texts], strict=True)
+        ]
+        return "\n".join([f"Distances of {len(self)} models", *lines])
 
     def _repr_html_(self) -> str:
         if len(self) > _LARGEST_TABLE:
@@ -113,16 +130,23 @@ class DistanceMatrix:
         return f"<table>\n<tr><th></th>{heads}</tr>\n{rows}</table>"
 
     def _cell(self, distance: float) -> str:
-        # The nearer, the bluer; see-through, so that text stays legible on light and dark pages.
+        # The nearer, the bluer; translucent, so that text stays legible on light and dark pages.
         largest = self.values.max().item() or 1.0
         shade = 0.5 * (1 - distance / largest)
         return f'<td style="background: rgba({_BLUE}, {shade:.2f})">{distance:.3f}</td>'
 
 
+def _ends(count: int, most: int) -> list[int | None]:
+    """Positions of the first and last of `count` things, with None for those between."""
+    if count <= most:
+        return list(range(count))
+    return [*range(most // 2), None, *range(count - most // 2, count)]
+
+
 def distance_matrix(
     described: Mapping[str, Field | str | Path] | Extraction | StreamedDistances,
     *,
-    kind: Kind = "cosine",
+    metric: Metric = "cosine",
     product_dtype: torch.dtype = torch.float64,
 ) -> DistanceMatrix:
     """Returns the distances of all pairs of models, with their names.
@@ -130,7 +154,7 @@ def distance_matrix(
     Args:
         described: fields, or paths of field stores, by model; what `modelgif.extract` made;
             or what `modelgif.stream_distances` computed, which is only given a face.
-        kind: this and the following as in `modelgif.pairwise_distances`; not for streamed
+        metric: this and the following as in `modelgif.pairwise_distances`; not for streamed
             distances, which have theirs.
         product_dtype: of the products.
 
@@ -138,6 +162,11 @@ def distance_matrix(
         ValueError: as `modelgif.pairwise_distances`, or for models without a field.
         modelgif.storage.field_store.StoreError: for stores that cannot be compared, naming what
             differs.
+
+    Example:
+        >>> fields = {"a": torch.tensor([[[1.0, 0.0]]]), "b": torch.tensor([[[0.0, 2.0]]])}
+        >>> distance_matrix(fields)["a", "b"]
+        1.0
     """
     if isinstance(described, StreamedDistances):
         return DistanceMatrix(described.names, described.matrix)
@@ -153,6 +182,6 @@ def distance_matrix(
         }
         check_comparable([field for field in fields.values() if isinstance(field, FieldStore)])
         values = pairwise_distances(
-            list(fields.values()), kind=kind, names=list(fields), product_dtype=product_dtype
+            list(fields.values()), metric=metric, names=list(fields), product_dtype=product_dtype
         )
     return DistanceMatrix(tuple(fields), values)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def evidence(images: Tensor, fields: Mapping[str, Tensor], titles: Sequence[str]) -> Figure:
-    """Returns a picture with a column a reference: the image, then each model's field over it.
+    """Returns a picture with one column per reference: the image, then each model's field over it.
 
     Red pixels raise the model's target, blue ones lower it; the stronger, the more opaque, and each
     model's strongest pixel of a reference counts as 1, as directions alone make the distance.
@@ -31,7 +31,7 @@ def evidence(images: Tensor, fields: Mapping[str, Tensor], titles: Sequence[str]
     if wrong := {name: shape for name, shape in shapes.items() if shape != tuple(images.shape)}:
         raise ValueError(f"fields must have the images' shape {list(images.shape)}, got {wrong}.")
     rows = ["image", *fields]
-    size = 1.5  # inches a picture
+    size = 1.5  # inches per picture
     figure = Figure(
         figsize=(size * len(images) + 0.5, size * len(rows) + 0.5), layout="constrained"
     )

@@ -33,9 +33,9 @@ Kind = Literal["average", "published"]
 def heat_map(
     distances: ArrayLike, labels: Names, *, groups: Names | None = None, quantity: str = _COSINE
 ) -> Figure:
-    """Returns the picture of a distance matrix `[M, M]`, one cell a pair of models.
+    """Returns the picture of a distance matrix `[M, M]`, one cell per pair of models.
 
-    With `groups`, one name a model, the models of a group are put side by side, the groups in the
+    With `groups`, one name per model, the models of a group are put side by side, the groups in the
     order in which they first appear; lines part them and colours mark the labels. The scale spans
     the distances between different models; a diagonal below it is grey. Where labels would be too
     small to read, the groups' names stand in their place.

@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page a run, with its pictures inside."""
+"""Reports: one self-contained HTML page per run, with its pictures inside."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ class Section:
         text: a paragraph, or empty.
         table: shown without its index; None for none.
         figure: shown below the table; None for none.
-        caption: of the figure, and what a reader hears who cannot see it.
+        caption: of the figure, and what is read to a reader who cannot see it.
         digits: decimals of the table's floats.
     """
 

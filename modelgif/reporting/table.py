@@ -1,4 +1,4 @@
-"""Tables: spreadsheets and Markdown, made from frames and never by hand."""
+"""Tables: CSV, spreadsheets and Markdown, made from data frames."""
 
 import os
 import re
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import xlsxwriter
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from modelgif.reporting.markdown import markdown_table, shown
 from modelgif.storage.atomic import whole_file, write_text
 
 _DIGITS = 4
@@ -50,6 +50,8 @@ def write_workbook(path: str | os.PathLike[str], sheets: Mapping[str, pd.DataFra
     for name, frame in sheets.items():
         _check_name(name)
         _check_index(f"The sheet {name!r}", frame)
+    import xlsxwriter
+
     # In memory because temporary files would put their permissions into the archive.
     with whole_file(path) as part, xlsxwriter.Workbook(part, {"in_memory": True}) as workbook:
         workbook.set_properties({"created": _CREATED})
@@ -82,19 +84,12 @@ def to_markdown(frame: pd.DataFrame, *, digits: int = _DIGITS) -> str:
         ValueError: when the index has a name, which says that it holds data.
     """
     _check_index("The frame", frame)
-    rules = [
-        "---:" if is_numeric_dtype(dtype) and not is_bool_dtype(dtype) else "---"
-        for dtype in frame.dtypes
-    ]
     rows = [
-        [_escape(str(title)) for title in frame.columns],
-        rules,
-        *(
-            [_escape(cell_text(value, digits)) for value in row]
-            for row in frame.itertuples(index=False, name=None)
-        ),
+        [cell_text(value, digits) for value in row]
+        for row in frame.itertuples(index=False, name=None)
     ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes]
+    return markdown_table([str(title) for title in frame.columns], rows, numeric)
 
 
 def replace_section(path: str | os.PathLike[str], name: str, text: str) -> None:
@@ -116,8 +111,8 @@ def replace_section(path: str | os.PathLike[str], name: str, text: str) -> None:
                 f"its sections are: {', '.join(known) or 'none'}."
             )
     before, _, rest = whole.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
+    _, marker, after = rest.partition(end)
+    if not marker:
         raise ValueError(f"{path} must hold {begin} before {end}, found them the other way round.")
     body = text.strip("\n")
     write_text(path, f"{before}{begin}\n\n{body}\n\n{end}{after}")
@@ -125,14 +120,7 @@ def replace_section(path: str | os.PathLike[str], name: str, text: str) -> None:
 
 def cell_text(value: Any, digits: int) -> str:
     """Returns how a table shows `value`: floats with `digits` decimals, a missing one empty."""
-    if pd.isna(value):
-        return ""
-    # "z" writes a float that rounds to zero without a minus sign.
-    return f"{value:z.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\|])", r"\\\1", text).replace("\n", "<br>")
+    return "" if pd.isna(value) else shown(value, digits)
 
 
 def _check_name(name: str) -> None:

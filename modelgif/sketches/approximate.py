@@ -9,21 +9,21 @@ from torch import Tensor
 from modelgif.sketches.index import Matches, SketchIndex
 from modelgif.sketches.sketch import Sketch, estimated_distances
 
-# Sketches looked at for each one's links. With faiss's 40, families of near models that are added
+# Sketches looked at for the links of each. With faiss's 40, families of near models that are added
 # block by block end up apart from each other, and a fifth of what is near is never found.
-_LINKING_EFFORT = 128
+_EF_CONSTRUCTION = 128
 
 
 class Nearby:
     """A graph of an index's sketches in memory, in which a search looks at few of them.
 
     The graph (HNSW) is of the sketches' inner products, or of how many signs differ. What it finds
-    is compared as `SketchIndex.search` does, so that distances are the same, and at most a model is
-    missed; `benchmarks/index.py` measures how many are.
+    is compared as `SketchIndex.search` does, so that distances are the same, and the only error is
+    to miss a model; `benchmarks/index.py` measures how many are missed.
 
     Args:
         index: the sketches; what is added to it later is not seen.
-        links: of each sketch to others: more find more, and take longer.
+        M: links of each sketch to others, as in HNSW: more find more, and take longer.
 
     Raises:
         ImportError: when faiss is not installed.
@@ -33,39 +33,39 @@ class Nearby:
     Hierarchical Navigable Small World Graphs, 2018.
     """
 
-    def __init__(self, index: SketchIndex, *, links: int = 32) -> None:
+    def __init__(self, index: SketchIndex, *, M: int = 32) -> None:
         faiss = _faiss()
         if len(index) == 0:
             raise ValueError(f"{index.folder} has no sketches yet; add some.")
         self._index = index
         first = index.values(slice(0, 1))
         if first.dtype == torch.uint8:
-            self._graph = faiss.IndexBinaryHNSW(8 * first.shape[1], links)
+            self._graph = faiss.IndexBinaryHNSW(8 * first.shape[1], M)
         else:
-            self._graph = faiss.IndexHNSWFlat(first.shape[1], links, faiss.METRIC_INNER_PRODUCT)
-        self._graph.hnsw.efConstruction = _LINKING_EFFORT
+            self._graph = faiss.IndexHNSWFlat(first.shape[1], M, faiss.METRIC_INNER_PRODUCT)
+        self._graph.hnsw.efConstruction = _EF_CONSTRUCTION
         for _, block in index.blocks():
             self._graph.add(_comparable(block).numpy())
 
-    def search(self, sketch: Sketch, k: int = 10, *, effort: int = 128) -> Matches:
+    def search(self, sketch: Sketch, k: int = 10, *, ef_search: int = 128) -> Matches:
         """Returns `k` models near to a sketch, nearest first, as `SketchIndex.search`.
 
         Args:
             sketch: of the model in question.
             k: how many are wanted.
-            effort: sketches looked at: more find more, and take longer.
+            ef_search: sketches looked at, as in HNSW: more find more, and take longer.
 
         Raises:
-            modelgif.sketches.index.IndexFileError: as `SketchIndex.search`.
-            ValueError: for a `k` or an `effort` below 1.
+            modelgif.sketches.index_files.IndexFileError: as `SketchIndex.search`.
+            ValueError: for a `k` or an `ef_search` below 1.
         """
         self._index.check(sketch, k)
-        if effort < 1:
-            raise ValueError(f"effort must be at least 1, got {effort}.")
-        wanted = min(max(k, effort), self._graph.ntotal)
+        if ef_search < 1:
+            raise ValueError(f"ef_search must be at least 1, got {ef_search}.")
+        wanted = min(max(k, ef_search), self._graph.ntotal)
         self._graph.hnsw.efSearch = wanted
-        _, found = self._graph.search(_comparable(sketch.values[None]).numpy(), wanted)
-        rows = sorted(row for row in found[0].tolist() if row >= 0)
+        _, candidates = self._graph.search(_comparable(sketch.values[None]).numpy(), wanted)
+        rows = sorted(row for row in candidates[0].tolist() if row >= 0)
         values = self._index.values(rows)
         distances = estimated_distances(sketch.values[None], values, sketch.size)[0].double()
         nearest, order = distances.sort(stable=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from modelgif.sketches.cosine_estimate import PRECISIONS
+from modelgif.sketches.cosine_estimate import NUMBER_FORMATS
 from modelgif.sketches.sketch import Sketch
 from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.tensor_file import SealedFileError, read_sealed, write_sealed
@@ -23,17 +23,22 @@ def read_sketch(path: str | os.PathLike[str]) -> Sketch:
     """Returns the sketch that `write_sketch` wrote to `path`.
 
     Raises:
-        modelgif.storage.tensor_file.SealedFileError: when there is no such file, or it is no sketch
-            or damaged.
+        modelgif.storage.tensor_file.SealedFileError: when there is no such file, or it is damaged
+            or not a sketch.
     """
     header, tensors = read_sealed(path, _KIND)
     try:
         values = tensors["values"]
-        field = FieldHeader(**header.pop("field"))
-        sketch = Sketch(field=field, values=values, zero_cells=header.pop("zero_cells"), **header)
-        if sketch.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {sketch.precision!r}")
-        expected = values_layout(sketch.size, sketch.precision)
+        sketch = Sketch(
+            field=FieldHeader(**header.pop("field")),
+            values=values,
+            zero_cells=header.pop("zero_cells"),
+            number_format=header.pop("precision"),
+            **header,
+        )
+        if sketch.number_format not in NUMBER_FORMATS:
+            raise ValueError(f"unknown number format {sketch.number_format!r}")
+        expected = values_layout(sketch.size, sketch.number_format)
         if (len(values), values.dtype) != expected or values.ndim != 1:
             raise ValueError(f"values {list(values.shape)} of {values.dtype}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -46,12 +51,17 @@ def read_sketch(path: str | os.PathLike[str]) -> Sketch:
 
 def sketch_header(sketch: Sketch) -> dict[str, Any]:
     """Returns all of a sketch but its values, as plain JSON."""
-    own = {name: getattr(sketch, name) for name in ("size", "seed", "precision", "zero_cells")}
-    return {"field": asdict(sketch.field)} | own
+    return {
+        "field": asdict(sketch.field),
+        "size": sketch.size,
+        "seed": sketch.seed,
+        "precision": sketch.number_format,
+        "zero_cells": sketch.zero_cells,
+    }
 
 
-def values_layout(size: int, precision: str) -> tuple[int, torch.dtype]:
+def values_layout(size: int, number_format: str) -> tuple[int, torch.dtype]:
     """Returns how many values of which type a sketch has."""
-    if precision == "sign":
+    if number_format == "sign":
         return size // 8, torch.uint8
-    return size, getattr(torch, precision)
+    return size, getattr(torch, number_format)

@@ -16,22 +16,18 @@ from torch import Tensor
 
 from modelgif.distances.pairs import warn_of_zero_cells
 from modelgif.sketches.cosine_estimate import (
-    Precision,
+    NumberFormat,
     count_differing,
     estimate_from_numbers,
     estimate_from_signs,
     interval,
 )
-from modelgif.storage.field_header import FieldHeader
+from modelgif.storage.field_header import COMPARABLE, FieldHeader
 
 # Of sketches that are compared at once: what a processor's cache holds.
 _BYTES_AT_ONCE = 2**20
-# What two sketches must share, of their fields and of their own.
-_OF_THE_FIELD = (
-    *("references_sha256", "target", "baseline", "rule", "n_steps"),
-    *("cumulative", "scale_by_path"),
-)
-_OF_THE_SKETCH = ("size", "seed", "precision")
+# What two sketches must share beside their fields' `COMPARABLE`, by the key that files have for it.
+_OF_THE_SKETCH = {"size": "size", "seed": "seed", "precision": "number_format"}
 
 
 class SketchError(ValueError):
@@ -46,7 +42,7 @@ class Sketch:
         field: what it is the fingerprint of, as a field store says it.
         size: numbers, or signs, of the projection.
         seed: of the projection.
-        precision: ``float32``, ``float16``, or ``sign``, one bit a number.
+        number_format: of the values: ``float32``, ``float16``, or ``sign``, one bit per number.
         values: ``[size]``; for signs uint8 ``[size / 8]``.
         zero_cells: how many cells of the field are zero, and so have no direction.
     """
@@ -54,7 +50,7 @@ class Sketch:
     field: FieldHeader
     size: int
     seed: int
-    precision: Precision
+    number_format: NumberFormat
     values: Tensor
     zero_cells: int = 0
 
@@ -65,8 +61,8 @@ class Sketch:
 
     def comparable(self) -> dict[str, Any]:
         """Returns what two sketches must share for their distance to mean anything."""
-        return {name: getattr(self.field, name) for name in _OF_THE_FIELD} | {
-            name: getattr(self, name) for name in _OF_THE_SKETCH
+        return {name: getattr(self.field, name) for name in COMPARABLE} | {
+            key: getattr(self, name) for key, name in _OF_THE_SKETCH.items()
         }
 
 
@@ -90,12 +86,20 @@ def estimate_distance(a: Sketch, b: Sketch, *, confidence: float = 0.995) -> Est
         ValueError: for a confidence outside (0, 1).
 
     Warns:
-        modelgif.distances.distance.ZeroCellWarning: when a field has zero cells, with their number.
+        modelgif.distances.pairs.ZeroCellWarning: when a field has zero cells, with their number.
+
+    Example:
+        >>> from modelgif.sketches.sketcher import sketch_model
+        >>> references = torch.linspace(0, 1, 12).reshape(2, 1, 2, 3)
+        >>> a = sketch_model(torch.nn.Flatten(), references, n_steps=5)
+        >>> estimate = estimate_distance(a, a)
+        >>> estimate.distance, estimate.high < 1e-3
+        (0.0, True)
     """
     check_comparable_sketches(a, b)
     _warn([a, b])
     distance = estimated_distances(a.values[None], b.values[None], a.size)
-    low, high = interval(distance, a.size, a.precision, confidence)
+    low, high = interval(distance, a.size, a.number_format, confidence)
     return Estimate(distance.item(), low.item(), high.item())
 
 
@@ -106,7 +110,7 @@ def estimate_distances(sketches: Sequence[Sketch]) -> Tensor:
         SketchError: for no sketches, or ones that cannot be compared, naming what differs.
 
     Warns:
-        modelgif.distances.distance.ZeroCellWarning: when a field has zero cells, with their number.
+        modelgif.distances.pairs.ZeroCellWarning: when a field has zero cells, with their number.
     """
     if not sketches:
         raise SketchError("expected at least one sketch, got none.")
@@ -150,5 +154,6 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     """Returns in words the first entry of `Sketch.comparable` that differs, or None."""
     for name, value in one.items():
         if value != other.get(name):
-            return f"their {name} differ, {value!r} and {other.get(name)!r}"
+            shown = _OF_THE_SKETCH.get(name, name)
+            return f"their {shown} differ, {value!r} and {other.get(name)!r}"
     return None

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.cells import check_finite, normalise_cells
+from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target
 from modelgif.references.references import References
-from modelgif.sketches.cosine_estimate import PRECISIONS, Precision, pack_signs
+from modelgif.sketches.cosine_estimate import NUMBER_FORMATS, NumberFormat, pack_signs
 from modelgif.sketches.random_projection import RandomProjection
 from modelgif.sketches.sketch import Sketch, SketchError
 from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore
-from modelgif.zoo.recipe import Describer, make_model, with_ids
+from modelgif.zoo.recipe import Recipe, make_model, with_ids
 
 # 20 KiB of them.
 SIGNS = 163_840
@@ -28,12 +28,12 @@ class Sketcher:
     Args:
         size: numbers, or signs, of the projection.
         seed: of the projection.
-        precision: as in `Sketch`.
+        number_format: as in `Sketch`.
         name: of the model, for messages.
         device: where to compute.
 
     Raises:
-        SketchError: for an unknown precision, or signs that do not fill bytes.
+        SketchError: for an unknown number format, or signs that do not fill bytes.
     """
 
     def __init__(
@@ -41,17 +41,19 @@ class Sketcher:
         size: int = SIGNS,
         *,
         seed: int = 0,
-        precision: Precision = "sign",
+        number_format: NumberFormat = "sign",
         name: str = "model",
         device: torch.device | str = "cpu",
     ) -> None:
-        if precision not in PRECISIONS:
+        if number_format not in NUMBER_FORMATS:
             raise SketchError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}."
+                f"number_format must be one of {', '.join(NUMBER_FORMATS)}, got {number_format!r}."
             )
-        if precision == "sign" and size % 8:
-            raise SketchError(f"signs go 8 to a byte: size must be a multiple of 8, got {size}.")
-        self.precision: Precision = precision
+        if number_format == "sign" and size % 8:
+            raise SketchError(
+                f"signs are packed 8 per byte: size must be a multiple of 8, got {size}."
+            )
+        self.number_format: NumberFormat = number_format
         self._name, self._seen = name, set[str]()
         self._projection = RandomProjection(size, seed=seed, device=device)
         self._n_steps = 0
@@ -86,10 +88,10 @@ class Sketcher:
             field=header,
             size=self._projection.size,
             seed=self._projection.seed,
-            precision=self.precision,
+            number_format=self.number_format,
             values=pack_signs(numbers)
-            if self.precision == "sign"
-            else numbers.to(getattr(torch, self.precision)),
+            if self.number_format == "sign"
+            else numbers.to(getattr(torch, self.number_format)),
             zero_cells=int(self._zeros.item()),
         )
 
@@ -98,7 +100,7 @@ def sketch_model(
     model: nn.Module | str,
     references: References | Tensor,
     *,
-    target: str | Tensor | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -106,7 +108,7 @@ def sketch_model(
     scale_by_path: bool = True,
     size: int = SIGNS,
     seed: int = 0,
-    precision: Precision = "sign",
+    number_format: NumberFormat = "sign",
     name: str | None = None,
     block: int | None = None,
     chunk_size: int | None = None,
@@ -126,7 +128,7 @@ def sketch_model(
         scale_by_path: whether to multiply by ``x - x'``.
         size: numbers, or signs, of the projection.
         seed: of the projection; only sketches of one seed can be compared.
-        precision: as in `Sketch`.
+        number_format: as in `Sketch`.
         name: of the model; by default its address, or its class.
         block: references at a time; by default as many as make 16 million numbers of the field.
         chunk_size: path points per pass.
@@ -137,9 +139,13 @@ def sketch_model(
         SketchError: as `Sketcher`.
         ValueError: for what does not fit the references, a block below 1, or a field that is not
             finite, naming model and reference.
+
+    Example:
+        >>> sketch = sketch_model(torch.nn.Flatten(), torch.rand(3, 1, 4, 4), n_steps=5)
+        >>> sketch.n_bytes, sketch.zero_cells
+        (20480, 0)
     """
-    describer = Describer(
-        with_ids(references),
+    settings = FieldSettings(
         target=target,
         baseline=baseline,
         n_steps=n_steps,
@@ -147,24 +153,24 @@ def sketch_model(
         cumulative=cumulative,
         scale_by_path=scale_by_path,
         chunk_size=chunk_size,
-        device=device,
         dtype=dtype,
     )
-    block = describer.block(_BLOCK_NUMBERS) if block is None else block
+    recipe = Recipe(with_ids(references), settings, device)
+    block = recipe.block(_BLOCK_NUMBERS) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1 reference, got {block}.")
     network = make_model(model)
     label = str(name or getattr(network, "address", "") or type(network).__name__)
-    sketcher = Sketcher(size, seed=seed, precision=precision, name=label, device=device)
-    ids = describer.references.ids
+    sketcher = Sketcher(size, seed=seed, number_format=number_format, name=label, device=device)
+    ids = recipe.references.ids
     for first in range(0, len(ids), block):
         rows = slice(first, first + block)
         try:
-            sketcher.add(describer.field(network, rows), ids[rows])
+            sketcher.add(recipe.field(network, rows), ids[rows])
         except Exception as error:
             error.add_note(f"while the model {label!r} was described")
             raise
-    return sketcher.finish(describer.header(label, network))
+    return sketcher.finish(recipe.header(label, network))
 
 
 def sketch_store(
@@ -172,7 +178,7 @@ def sketch_store(
     *,
     size: int = SIGNS,
     seed: int = 0,
-    precision: Precision = "sign",
+    number_format: NumberFormat = "sign",
     block: int | None = None,
 ) -> Sketch:
     """Returns the sketch of a stored field, read block by block; see `sketch_model`.
@@ -183,7 +189,7 @@ def sketch_store(
     """
     numbers = torch.Size(store.shape[1:]).numel()
     block = max(1, _BLOCK_NUMBERS // numbers) if block is None else block
-    sketcher = Sketcher(size, seed=seed, precision=precision, name=store.header.model)
+    sketcher = Sketcher(size, seed=seed, number_format=number_format, name=store.header.model)
     for first in range(0, len(store), block):
         rows = slice(first, first + block)
         sketcher.add(store[rows], store.reference_ids[rows])

@@ -78,8 +78,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def _remove_parts_of_the_dead(path: Path) -> None:
     own = re.compile(rf"{re.escape(path.name)}\.{_MACHINE}-(\d+)\.part")
     for name in os.listdir(path.parent):
-        found = own.fullmatch(name)
-        if found and not _lives(int(found[1])):
+        match = own.fullmatch(name)
+        if match and not _lives(int(match[1])):
             (path.parent / name).unlink(missing_ok=True)
 
 
@@ -89,7 +89,7 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Somebody else's.
+        # It belongs to another user.
         pass
     return True
 

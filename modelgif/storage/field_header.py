@@ -8,6 +8,16 @@ Storage = Literal["float32", "float64", "float16_scaled"]
 
 # Attributes that HDF5 holds as JSON.
 MAPPINGS = ("preprocessing", "versions")
+# What two fields must share for their distance to mean anything.
+COMPARABLE = (
+    "references_sha256",
+    "target",
+    "baseline",
+    "rule",
+    "n_steps",
+    "cumulative",
+    "scale_by_path",
+)
 
 
 class StoreError(ValueError):
@@ -20,7 +30,7 @@ class FieldHeader:
 
     Attributes:
         model: address or name of the model.
-        weights_sha256: of its weights, see `modelgif.loading.checkpoint.weights_sha256`.
+        weights_sha256: of its weights, see `modelgif.storage.digest.tensors_sha256`.
         target: name of the differentiated scalar, see `modelgif.fields.target.Target`.
         baseline: what the path starts from, in words or as a number.
         rule: quadrature rule.
@@ -63,7 +73,7 @@ def check_types(header: FieldHeader) -> None:
         if entry.name == "storage":
             sound = value in get_args(Storage)
         else:
-            # A truth value is an int, too.
+            # A Boolean is an int, too.
             sound = type(value) is (get_origin(entry.type) or entry.type)
         if not sound:
             raise ValueError(f"its {entry.name} is {str(value)[:80]!r}")

@@ -1,4 +1,4 @@
-"""The layout of a field store in HDF5: what an honest writer makes, and nothing else.
+"""The layout of a field store in HDF5: what its writer makes, and nothing else.
 
 HDF5 can do more than hold numbers: a data set can be in another file, be put together from several,
 be compressed a thousandfold, or claim terabytes that were never written. A store does none of it.
@@ -39,7 +39,8 @@ def check_layout(file: h5py.File, size: int) -> None:
             or attribute.dtype.itemsize > _LONGEST_TEXT
         ):
             raise ValueError(
-                f"the attribute {name} is {attribute.dtype} {list(attribute.shape)}, no plain value"
+                f"the attribute {name} is {attribute.dtype} {list(attribute.shape)}, "
+                "not a plain value"
             )
     field = _plain(file, "field", "f", size)
     if field.ndim < 3 or field.chunks != (1, *field.shape[1:]):
@@ -58,7 +59,7 @@ def _plain(file: h5py.File, name: str, kind: str, size: int) -> h5py.Dataset:
         raise ValueError(f"{name} is missing, or a link to elsewhere")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{name} is no data set")
+        raise ValueError(f"{name} is not a data set")
     created = dataset.id.get_create_plist()
     if created.get_layout() != h5py.h5d.CHUNKED or created.get_external_count():
         raise ValueError(f"{name} is not stored in chunks of this file")

@@ -1,4 +1,4 @@
-"""Field stores: one HDF5 file a model, written whole or not at all."""
+"""Field stores: one HDF5 file per model, written whole or not at all."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modelgif.storage.atomic import whole_file
 from modelgif.storage.field_header import (
+    COMPARABLE,
     MAPPINGS,
     SCHEMA_VERSION,
     FieldHeader,
@@ -25,19 +26,9 @@ from modelgif.storage.field_header import (
 from modelgif.storage.field_schema import check_layout
 from modelgif.storage.field_writer import NUMBERS, FieldWriter
 from modelgif.storage.hdf5_file import SteadyFile
+from modelgif.storage.regular_file import missing_file
 
 __all__ = ["FieldHeader", "FieldStore", "FieldWriter", "Storage", "StoreError", "check_comparable"]
-
-# What two stores must share for their distance to mean anything.
-_COMPARABLE = (
-    "references_sha256",
-    "target",
-    "baseline",
-    "rule",
-    "n_steps",
-    "cumulative",
-    "scale_by_path",
-)
 
 
 class FieldStore:
@@ -49,13 +40,21 @@ class FieldStore:
     Raises:
         StoreError: when the file is missing, not a field store, of another schema version or
             damaged; on opening or on reading.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif.zoo.extract import extract
+        >>> models, images = {"m": torch.nn.Flatten()}, torch.rand(3, 1, 2, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=5, progress=False)
+        >>> with FieldStore(done.stores["m"]) as store:
+        ...     print(store.shape, store[0:2].shape, store.header.rule)
+        (3, 5, 1, 2, 2) torch.Size([2, 5, 1, 2, 2]) gausslegendre
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-            raise StoreError(f"{self.path}: there is no such field store{other}; extract it first.")
+        if (note := missing_file(path)) is not None:
+            raise StoreError(f"{self.path}: there is no such field store{note}; extract it first.")
         with self._damage_named(), ExitStack() as on_error:
             self._file = on_error.enter_context(h5py.File(self.path, "r"))
             self._check_version()
@@ -178,7 +177,7 @@ class FieldStore:
         ) as error:
             raise StoreError(
                 f"{self.path}: not a sound field store ({str(error)[:300] or type(error).__name__})"
-                "; delete it and extract it again."
+                "; move it away and extract it again."
             ) from error
 
 
@@ -195,10 +194,17 @@ def check_comparable(stores: Sequence[FieldStore]) -> None:
     Raises:
         StoreError: naming two stores and what differs between them: references, target, baseline,
             rule, number of steps, accumulation or scaling.
+
+    Example:
+        >>> import tempfile
+        >>> from modelgif.zoo.extract import extract
+        >>> models, images = {"a": torch.nn.Flatten(), "b": torch.nn.Flatten()}, torch.rand(2, 1, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=2, progress=False)
+        >>> check_comparable([FieldStore(path) for path in done.stores.values()])
     """
     for store in stores[1:]:
         first = stores[0]
-        for name in _COMPARABLE:
+        for name in COMPARABLE:
             ours, theirs = getattr(first.header, name), getattr(store.header, name)
             if ours != theirs:
                 raise StoreError(

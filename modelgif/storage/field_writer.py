@@ -35,7 +35,7 @@ class FieldWriter:
         file.attrs["schema_version"] = SCHEMA_VERSION
         for name, value in asdict(header).items():
             value = json.dumps(value, sort_keys=True) if name in MAPPINGS else value
-            # Of fixed length: HDF5 keeps texts of variable length where it has no checksums.
+            # Of fixed length: HDF5 keeps strings of variable length where it has no checksums.
             file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
         ids = np.array([name.encode() for name in reference_ids])
         file.create_dataset("reference_id", data=ids, chunks=ids.shape, fletcher32=True)

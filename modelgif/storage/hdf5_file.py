@@ -1,4 +1,4 @@
-"""A file for HDF5 to write to, which takes a full disk calmly."""
+"""A file for HDF5 to write to, which survives a full disk."""
 
 import io
 from pathlib import Path
@@ -34,7 +34,7 @@ class SteadyFile(io.RawIOBase):
             except OSError as error:
                 self.error = error
         if self.error is not None:
-            # Where the rest would have stood; a position beyond the end is nothing bad.
+            # Where the rest would have stood; a position beyond the end is allowed.
             self._file.seek(len(view) - done, io.SEEK_CUR)
         return len(view)
 

@@ -12,7 +12,7 @@ _MOST_TENSORS = 100_000
 
 
 class SafetensorsError(ValueError):
-    """A file whose header no honest writer makes."""
+    """A file whose header is damaged, or made to do harm."""
 
 
 def check_safetensors(path: str | os.PathLike[str]) -> None:
@@ -42,13 +42,13 @@ def check_safetensors(path: str | os.PathLike[str]) -> None:
     except (ValueError, RecursionError) as error:
         raise SafetensorsError(f"its header is unreadable: {_short(error)}") from error
     if not isinstance(header, dict) or len(header) > _MOST_TENSORS:
-        raise SafetensorsError(f"its header is no mapping of at most {_MOST_TENSORS:,} tensors")
+        raise SafetensorsError(f"its header is not a mapping of at most {_MOST_TENSORS:,} tensors")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0][:80]!r} stands there twice")
+        raise ValueError(f"{twice[0][:80]!r} appears twice")
     return dict(pairs)
 
 

@@ -1,10 +1,9 @@
-"""Tensors with a header in one file, whose digest tells damage."""
+"""Tensors with a header in one file, whose digest shows damage."""
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from modelgif.storage.atomic import whole_file
 from modelgif.storage.digest import tensors_sha256
+from modelgif.storage.regular_file import missing_file
 from modelgif.storage.safetensors_header import check_safetensors
 
 
@@ -54,14 +54,13 @@ def read_sealed(
         SealedFileError: when there is no such file, it is of another kind, or its content is not
             what its digest says.
     """
-    if not Path(path).is_file():
-        other = " (what is there is no ordinary file)" if os.path.lexists(path) else ""
-        raise SealedFileError(f"{path}: there is no such {kind}{other}.")
+    if (note := missing_file(path)) is not None:
+        raise SealedFileError(f"{path}: there is no such {kind}{note}.")
     try:
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             seal = json.loads((file.metadata() or {})["seal"])
-            found, text, digest = (seal[key] for key in ("kind", "header", "sha256"))
+            stated, text, digest = (seal[key] for key in ("kind", "header", "sha256"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(text)
     except (
@@ -73,12 +72,12 @@ def read_sealed(
             "again."
         ) from error
     # Of what it says to be, so that a damaged kind is not taken for another.
-    if _digest(str(found), text, tensors) != digest:
+    if _digest(str(stated), text, tensors) != digest:
         raise SealedFileError(
             f"{path} is damaged: its content does not have the digest it states; make it again."
         )
-    if found != kind:
-        raise SealedFileError(f"{path}: expected a {kind}, got a {str(found)[:80]}.")
+    if stated != kind:
+        raise SealedFileError(f"{path}: expected a {kind}, got a {str(stated)[:80]}.")
     return header, tensors
 
 

@@ -1,25 +1,28 @@
-"""Scores of how well a pretrained model will do on a data set, from its features alone.
+"""Scores that predict how well a pretrained model will do on a data set once it is fine-tuned.
 
-Every score takes features ``[N, D]`` and labels ``[N]`` and returns a number, higher for better.
+Each takes features ``[N, D]``, or probabilities ``[N, Z]`` of the source model's head, and labels
+``[N]``, and returns a number; higher is better. `scores` lists them with what each declares.
 """
 
 from modelgif.transferability._checks import SaturationWarning, SmallClassWarning
 from modelgif.transferability._descent import PedReport, PedWarning
 from modelgif.transferability.combine import scaled_sum
-from modelgif.transferability.etran import EtranParts, etran, etran_parts
-from modelgif.transferability.gbc import gbc
-from modelgif.transferability.h_score import h_score, regularised_h_score
-from modelgif.transferability.knn import knn
-from modelgif.transferability.leep import leep, nce
-from modelgif.transferability.linear_probe import linear_probe
-from modelgif.transferability.logme import logme
-from modelgif.transferability.ncti import NctiParts, ncti, ncti_parts
-from modelgif.transferability.nleep import nleep, nleep_from_posterior
-from modelgif.transferability.parc import parc
-from modelgif.transferability.ped import ped, ped_features
-from modelgif.transferability.ped_grid import ped_grid
-from modelgif.transferability.sfda import sfda
-from modelgif.transferability.transrate import transrate
+from modelgif.transferability.estimators.etran import EtranParts, etran, etran_parts
+from modelgif.transferability.estimators.gbc import gbc
+from modelgif.transferability.estimators.h_score import h_score, regularised_h_score
+from modelgif.transferability.estimators.knn import knn
+from modelgif.transferability.estimators.leep import leep, nce
+from modelgif.transferability.estimators.linear_probe import linear_probe
+from modelgif.transferability.estimators.logme import logme
+from modelgif.transferability.estimators.ncti import NctiParts, ncti, ncti_parts
+from modelgif.transferability.estimators.nleep import nleep, nleep_from_posterior
+from modelgif.transferability.estimators.parc import parc
+from modelgif.transferability.estimators.sfda import sfda
+from modelgif.transferability.estimators.transrate import transrate
+from modelgif.transferability.potential_energy import ped, ped_features
+from modelgif.transferability.potential_energy_grid import ped_grid
+from modelgif.transferability.registry import scores
+from modelgif.transferability.score import Score
 
 __all__ = [
     "EtranParts",
@@ -27,6 +30,7 @@ __all__ = [
     "PedReport",
     "PedWarning",
     "SaturationWarning",
+    "Score",
     "SmallClassWarning",
     "etran",
     "etran_parts",
@@ -47,6 +51,10 @@ __all__ = [
     "ped_grid",
     "regularised_h_score",
     "scaled_sum",
+    "scores",
     "sfda",
     "transrate",
 ]
+
+# A registered score is public by its file alone; the imports above tell type checkers its options.
+globals().update({name: score.compute for name, score in scores().items()})

@@ -53,8 +53,8 @@ def checked(features: Features, labels: Labels, *, constant: bool = False) -> Sa
     """Returns `features` and `labels` checked and in one form, the originals untouched.
 
     Args:
-        features: one row a sample.
-        labels: one a sample.
+        features: one row per sample.
+        labels: one per sample.
         constant: whether features that are the same for all samples say something.
 
     Raises:
@@ -67,7 +67,7 @@ def checked(features: Features, labels: Labels, *, constant: bool = False) -> Sa
     y = _integers(labels).to(x.device)
     if y.shape != x.shape[:1]:
         raise ValueError(
-            f"expected one label a row of features, {len(x)}, got labels {list(y.shape)}."
+            f"expected one label per row of features, {len(x)}, got labels {list(y.shape)}."
         )
     classes, y, counts = torch.unique(y, return_inverse=True, return_counts=True)
     if len(classes) < 2:
@@ -112,8 +112,8 @@ def _check_range(x: Tensor, *, constant: bool) -> None:
     if not constant and len(x) > 1 and torch.equal(low, high):
         # Rounding would give them a spread, and any score.
         raise ValueError(
-            f"the features are constant: all {len(x)} samples have the same, so that they tell no "
-            "class from another. Look for a layer that is dead or saturated."
+            f"the features are constant: all {len(x)} samples have the same, so that they "
+            "distinguish no classes. Look for a layer that is dead or saturated."
         )
     if largest and not 1 / _LARGEST < largest < _LARGEST:
         raise ValueError(

@@ -19,18 +19,18 @@ from modelgif.verdict.conformal import (
 )
 from modelgif.verdict.correction import Correction, adjust, holm
 from modelgif.verdict.decision import Decision, decide
-from modelgif.verdict.matching import Kind, Matched, MatchedBy, matched
+from modelgif.verdict.many_suspects import verdicts
+from modelgif.verdict.matching import Matched, MatchedBy, ModelKind, matched
 from modelgif.verdict.merging import Merging, merge_p_values
 from modelgif.verdict.precision import bootstrap_interval, needed_references
 from modelgif.verdict.verdict import Verdict
-from modelgif.verdict.verdicts import verdicts
 
 __all__ = [
     "Calibration",
     "Combination",
     "Correction",
     "Decision",
-    "Kind",
+    "ModelKind",
     "Matched",
     "MatchedBy",
     "Merging",

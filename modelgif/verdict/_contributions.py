@@ -34,7 +34,7 @@ def check_contributions(
     """Checks that the scores of suspects and independents belong together.
 
     Raises:
-        ValueError: for unlike methods, references or numbers of models.
+        ValueError: if methods, references or numbers of models do not match.
     """
     if not suspects or set(suspects) != set(independents):
         raise ValueError(

@@ -10,7 +10,7 @@ import torch
 
 from modelgif.verdict.combination import Combination, combined_scores, comparable
 from modelgif.verdict.conformal import conformal_p_value
-from modelgif.verdict.matching import Kind, MatchedBy, matched
+from modelgif.verdict.matching import MatchedBy, ModelKind, matched
 from modelgif.verdict.precision import needed_references, percentile_interval, redrawn
 
 Calibration = Literal["matched", "standardised"]
@@ -46,18 +46,19 @@ class Case:
         """Returns the suspect's conformal p-value."""
         return self._p_value(list(self.contributions.values()))
 
-    def interval(
-        self, n_draws: int, generator: torch.Generator, *, level: float = 0.95
+    def p_value_interval(
+        self, n_bootstrap: int, generator: torch.Generator, *, level: float = 0.95
     ) -> tuple[float, float] | None:
-        """Returns the p-value's percentile interval over references, drawn for every method anew.
+        """Returns the p-value's percentile interval over references, drawn again for every method.
 
         It is None where no method has more than one reference.
         """
         arrays = list(self.contributions.values())
-        if not n_draws or max(array.shape[1] for array in arrays) == 1:
+        if not n_bootstrap or max(array.shape[1] for array in arrays) == 1:
             return None
         drawn = [
-            self._p_value([redrawn(array, generator) for array in arrays]) for _ in range(n_draws)
+            self._p_value([redrawn(array, generator) for array in arrays])
+            for _ in range(n_bootstrap)
         ]
         return percentile_interval(drawn, level)
 
@@ -84,10 +85,10 @@ class Case:
 def case_of(
     suspect: Mapping[str, np.ndarray],
     independents: Mapping[str, np.ndarray],
-    kind: Kind | None,
-    kinds: Sequence[Kind],
+    kind: ModelKind | None,
+    kinds: Sequence[ModelKind],
     *,
-    minimum: int,
+    min_independents: int,
     calibration: Calibration,
     rule: Combination,
     weights: Mapping[str, float] | None,
@@ -96,10 +97,10 @@ def case_of(
 
     Args:
         suspect: contributions of each reference, by method, ``[N]``; NaN where a method is missing.
-        independents: likewise, ``[n, N]``.
+        independents: the same for each independent, ``[n, N]``.
         kind: the suspect's; None when kinds are unknown.
         kinds: those of the independents, ``[n]``; empty when unknown.
-        minimum: see `matched`.
+        min_independents: see `matched`.
         calibration: see `modelgif.verdict.verdicts`.
         rule: see `combined_scores`.
         weights: by method, or None.
@@ -129,13 +130,13 @@ def case_of(
         )
     else:
         rows_of = [kinds[i] for i in rows]
-        found = matched(kind, rows_of, minimum=minimum)
+        found = matched(kind, rows_of, min_independents=min_independents)
         by = found.by
         if calibration == "standardised" and by != "pooled":
-            groups, chosen = _groups(kind, rows_of, by, max(minimum, 3))
+            groups, chosen = _groups(kind, rows_of, by, max(min_independents, 3))
             warnings.append(
-                f"Compared with models of other kinds, each measured by its own {by}: the level "
-                "is kept approximately."
+                "Compared with models of other kinds, each standardised against its own "
+                f"{by}: the level is kept approximately."
             )
         else:
             chosen = found.rows
@@ -152,12 +153,14 @@ def case_of(
 
 
 def _groups(
-    kind: Kind, kinds: Sequence[Kind], by: MatchedBy, minimum: int
+    kind: ModelKind, kinds: Sequence[ModelKind], by: MatchedBy, min_independents: int
 ) -> tuple[tuple[Hashable, ...], tuple[int, ...]]:
     """The groups of the models compared, the suspect's last, and which independents these are."""
     shared = [other.shared(by) for other in kinds]
     counts = Counter(shared)
     own = kind.shared(by)
     # The suspect is itself a member of its group.
-    rows = tuple(i for i, group in enumerate(shared) if counts[group] + (group == own) >= minimum)
+    rows = tuple(
+        i for i, group in enumerate(shared) if counts[group] + (group == own) >= min_independents
+    )
     return (*(shared[i] for i in rows), own), rows

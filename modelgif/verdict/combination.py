@@ -38,14 +38,19 @@ def combined_p_value(
 
     Args:
         suspect: its score by each method, smaller for nearer, ``[M]``.
-        independents: likewise, ``[n, M]``.
+        independents: the same for each independent, ``[n, M]``.
         rule: see `combined_scores`, as for `weights`.
-        weights: one a method, ``[M]``.
+        weights: one per method, ``[M]``.
         suspect_group: the suspect's, one of `independent_groups`.
         independent_groups: the group of each independent, see `combined_scores`.
 
     Raises:
         ValueError: when nothing can be compared, or as `combined_scores`.
+
+    Example:
+        >>> independents = [[0.5, 0.6], [0.6, 0.5], [0.7, 0.9], [0.8, 0.7]]
+        >>> combined_p_value([0.1, 0.2], independents)
+        0.2
     """
     one, others = np.asarray(suspect, dtype=float), np.asarray(independents, dtype=float)
     methods, models = comparable(one, others)
@@ -72,10 +77,10 @@ def combined_scores(
     weights: ArrayLike | None = None,
     groups: Sequence[Hashable] | None = None,
 ) -> np.ndarray:
-    """Returns one score a model out of the scores of several methods, ``[m]``, smaller for nearer.
+    """Returns one score per model from the scores of several methods, ``[m]``, smaller for nearer.
 
     Each score is first standardised by the mean and the standard deviation of *all other* models'
-    scores by the same method. Large deviations z are drawn in, ``z/√(1 + z²/400)``, which keeps
+    scores by the same method. Large deviations z are shrunk, ``z/√(1 + z²/400)``, which keeps
     their order and stays within ±20. Then
 
     - ``sum``: the weighted sum, over the square root of the sum of squared weights
@@ -84,8 +89,8 @@ def combined_scores(
     With `groups`, such as architectures, the other models are those of the same group, and what
     results is compared between groups. Since a group is a small sample, its standardised scores are
     Student's t if the scores are normal; they are therefore turned into the normal deviate of equal
-    probability, so that groups of unlike sizes have the same distribution. That is exact for normal
-    scores that differ between groups in mean and scale, one method at a time, and a good
+    probability, so that groups of different sizes have the same distribution. That is exact for
+    normal scores that differ between groups in mean and scale, one method at a time, and a good
     approximation otherwise.
 
     Args:
@@ -97,6 +102,11 @@ def combined_scores(
     Raises:
         ValueError: for fewer than 3 models (in a group), numbers that are not finite, or weights or
             groups that do not fit.
+
+    Example:
+        >>> scores = combined_scores([[0.1, 0.2], [0.5, 0.6], [0.6, 0.5], [0.7, 0.9]])
+        >>> int(scores.argmin())
+        0
     """
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
@@ -120,17 +130,22 @@ def combined_scores(
 
 
 def comparable(suspect: ArrayLike, independents: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which methods, ``[M]``, and which independents, ``[n]``, a suspect is judged by.
+    """Returns which methods, ``[M]``, and which independents, ``[n]``, a suspect is compared by.
 
     The methods are those that can describe the suspect, and the independents those that all these
     can describe. For example labels cannot be compared with a model of other classes.
 
     Args:
         suspect: scores, NaN where a method is missing, ``[M]``.
-        independents: likewise, ``[n, M]``.
+        independents: the same for each independent, ``[n, M]``.
 
     Raises:
         ValueError: for shapes that do not fit, infinite scores, or when nothing is left.
+
+    Example:
+        >>> methods, models = comparable([0.1, float("nan")], [[0.5, 0.6], [0.6, 0.5]])
+        >>> methods.tolist(), models.tolist()
+        ([True, False], [True, True])
     """
     one, others = np.asarray(suspect, dtype=float), np.asarray(independents, dtype=float)
     if one.ndim != 1 or others.ndim != 2 or others.shape[1] != len(one):
@@ -166,7 +181,7 @@ def _others(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bounded(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """How many `spread` each deviation is, drawn in to less than the largest."""
+    """How many `spread` each deviation is, shrunk to less than the largest."""
     scale = np.sqrt(spread**2 + (deviation / LARGEST_DEVIATION) ** 2)
     return np.divide(deviation, scale, out=np.zeros_like(deviation), where=scale > 0)
 

@@ -24,6 +24,10 @@ def conformal_p_value(distance: float, independents: ArrayLike) -> float:
         ValueError: when a distance is not finite or there is no independent model.
 
     Source: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, section 2.2.
+
+    Example:
+        >>> conformal_p_value(0.2, [0.1, 0.5, 0.6, 0.9])
+        0.4
     """
     known = _checked(distance, independents)
     return float((1 + np.count_nonzero(known <= distance)) / (len(known) + 1))
@@ -48,11 +52,16 @@ def cross_conformal_p_value(
         independents_scores: of each fold's independents, K arrays ``[n_k]``.
 
     Raises:
-        ValueError: for unlike numbers of folds, an empty fold, or scores that are not finite.
+        ValueError: if the numbers of folds do not match, for an empty fold, or scores that are not
+            finite.
 
     Source: Vovk, Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74,
     2015. The bound: Vovk & Wang, Combining p-values via averaging, Biometrika 107, 2020; Barber et
     al., Predictive inference with the jackknife+, Annals of Statistics 49, 2021.
+
+    Example:
+        >>> cross_conformal_p_value([0.2, 0.3], [[0.1, 0.5], [0.6, 0.9]])
+        0.4
     """
     if not len(suspect_scores) or len(suspect_scores) != len(independents_scores):
         raise ValueError(
@@ -72,6 +81,10 @@ def smallest_p_value(n_independents: int) -> float:
 
     Raises:
         ValueError: when there is no independent model.
+
+    Example:
+        >>> smallest_p_value(19)
+        0.05
     """
     if n_independents < 1:
         raise ValueError(f"expected at least 1 independent model, got {n_independents}.")
@@ -83,11 +96,15 @@ def needed_independents(level: float, n_suspects: int = 1) -> int:
 
     Args:
         level: the level of the verdict, between 0 and 1.
-        n_suspects: suspects that are judged together, by Holm's procedure or the like: with so many
-            independents even the first of them reaches the level.
+        n_suspects: suspects that are evaluated together, by Holm's procedure or the like: with so
+            many independents even the first of them reaches the level.
 
     Raises:
         ValueError: for a level outside (0, 1), or no suspect.
+
+    Example:
+        >>> needed_independents(0.05), needed_independents(0.05, n_suspects=3)
+        (19, 59)
     """
     if not 0 < level < 1 or n_suspects < 1:
         raise ValueError(

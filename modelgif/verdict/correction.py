@@ -13,7 +13,7 @@ def adjust(p_values: ArrayLike, correction: Correction = "holm") -> np.ndarray:
     """Returns p-values adjusted for there being several, ``[S]``, to be compared with a level.
 
     - ``holm``: with at most that chance is any independent suspect accused at all, see `holm`
-    - ``benjamini_hochberg``: at most that share of the accused, on the mean, is independent. It
+    - ``benjamini_hochberg``: at most that share of the accused, on average, is independent. It
       needs fewer independents where many suspects are derived. Proven for conformal p-values of
       one score with one set of independents (Bates et al., Testing for outliers with conformal
       p-values, Annals of Statistics 51, 2023)
@@ -21,6 +21,10 @@ def adjust(p_values: ArrayLike, correction: Correction = "holm") -> np.ndarray:
 
     Raises:
         ValueError: for values outside [0, 1], or an unknown correction.
+
+    Example:
+        >>> adjust([0.05, 0.2], "benjamini_hochberg")
+        array([0.1, 0.2])
     """
     values = checked_p_values(p_values)
     if correction == "holm":
@@ -46,6 +50,10 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
     Statistics 6, 1979.
+
+    Example:
+        >>> holm([0.05, 0.2, 0.01])
+        array([0.1 , 0.2 , 0.03])
     """
     values = checked_p_values(p_values)
     order = np.argsort(values, kind="stable")

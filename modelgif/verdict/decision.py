@@ -16,6 +16,10 @@ def decide(p_value: float, n_independents: int, *, level: float = 0.05) -> Decis
 
     Raises:
         ValueError: for a level outside (0, 0.5) or a p-value that n models cannot give.
+
+    Example:
+        >>> decide(0.05, 19), decide(0.25, 3), decide(0.9, 19)
+        ('derived', 'undecided', 'independent')
     """
     if not 0 < level < 0.5:
         raise ValueError(f"level must lie between 0 and 0.5, got {level}.")

@@ -1,4 +1,4 @@
-"""Which independents a suspect is judged by: those made as it claims to be."""
+"""Which independents a suspect is compared by: those made as it claims to be."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ MatchedBy = Literal["architecture and training", "architecture", "pooled"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """What models must share for their distances to be comparable.
 
     Attributes:
@@ -43,36 +43,44 @@ class Matched:
     warning: str
 
 
-def matched(suspect: Kind, independents: Sequence[Kind], *, minimum: int = 5) -> Matched:
+def matched(
+    suspect: ModelKind, independents: Sequence[ModelKind], *, min_independents: int = 5
+) -> Matched:
     """Returns the independents of the suspect's architecture and training, or the next best.
 
     The architecture makes more of a difference to fields than a theft does, and adversarial
     training nearly as much: only models made alike are exchangeable, which every p-value assumes.
 
     Args:
-        suspect: its kind, as its owner states or the model shows.
-        independents: theirs.
-        minimum: fewer of a kind than this are not enough where there are others, and the next wider
-            one is taken.
+        suspect: its architecture and training, as its owner states or the model shows.
+        independents: theirs, one per model.
+        min_independents: where fewer independents than this share architecture and training, those
+            that share the architecture are taken, and where these are too few, all.
 
     Raises:
-        ValueError: when there is no independent model, or a `minimum` below 1.
+        ValueError: when there is no independent model, or a `min_independents` below 1.
+
+    Example:
+        >>> known = [ModelKind("resnet18", "plain")] * 6 + [ModelKind("vgg16", "plain")] * 9
+        >>> found = matched(ModelKind("resnet18", "plain"), known)
+        >>> found.by, found.rows
+        ('architecture and training', (0, 1, 2, 3, 4, 5))
     """
-    if not independents or minimum < 1:
+    if not independents or min_independents < 1:
         raise ValueError(
-            "expected at least one independent model and a minimum of at least 1, got "
-            f"{len(independents)} and {minimum}."
+            "expected at least one independent model and min_independents of at least 1, got "
+            f"{len(independents)} and {min_independents}."
         )
     for by in ("architecture and training", "architecture"):
         shared = suspect.shared(by)
         rows = tuple(i for i, kind in enumerate(independents) if kind.shared(by) == shared)
-        if len(rows) >= min(minimum, len(independents)):
+        if len(rows) >= min(min_independents, len(independents)):
             return Matched(rows, by, _warning(suspect, independents, rows))
     everyone = tuple(range(len(independents)))
     return Matched(everyone, "pooled", _warning(suspect, independents, everyone))
 
 
-def _warning(suspect: Kind, independents: Sequence[Kind], rows: Sequence[int]) -> str:
+def _warning(suspect: ModelKind, independents: Sequence[ModelKind], rows: Sequence[int]) -> str:
     alike = sum(independents[i].architecture == suspect.architecture for i in rows)
     if alike < len(rows):
         return (

@@ -21,7 +21,7 @@ def merge_p_values(p_values: ArrayLike, rule: Merging = "mean") -> float:
       else
 
     Args:
-        p_values: one a method, ``[M]``.
+        p_values: one per method, ``[M]``.
         rule: to be chosen before the p-values are seen.
 
     Raises:
@@ -29,6 +29,12 @@ def merge_p_values(p_values: ArrayLike, rule: Merging = "mean") -> float:
 
     Source: Rüschendorf, Random variables with maximum sums, Advances in Applied Probability 14,
     1982; Vovk & Wang, Combining p-values via averaging, Biometrika 107, 2020.
+
+    Example:
+        >>> merge_p_values([0.02, 0.04])
+        0.06
+        >>> merge_p_values([0.02, 0.04], "minimum")
+        0.04
     """
     values = checked_p_values(p_values)
     if rule == "mean":

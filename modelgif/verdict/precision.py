@@ -1,4 +1,4 @@
-"""How much a number hangs on which references were drawn, and how many more would settle it."""
+"""How much a number depends on which references were drawn, and how many more would settle it."""
 
 import math
 from collections.abc import Callable
@@ -13,11 +13,11 @@ def bootstrap_interval(
     contributions: ArrayLike,
     statistic: Callable[[np.ndarray], float],
     *,
-    n: int = 1000,
+    n_bootstrap: int = 1000,
     level: float = 0.95,
     generator: torch.Generator,
 ) -> tuple[float, float]:
-    """Returns the percentile interval of a statistic over references drawn anew.
+    """Returns the percentile interval of a statistic over references drawn again.
 
     References are drawn with replacement, the same for all models, so that what makes a reference
     hard for everybody cancels in comparisons.
@@ -25,7 +25,7 @@ def bootstrap_interval(
     Args:
         contributions: of each reference, ``[N]``, or by model, ``[M, N]``.
         statistic: of such an array with as many references.
-        n: number of draws.
+        n_bootstrap: number of draws.
         level: of the interval.
         generator: CPU generator of the draws.
 
@@ -33,14 +33,22 @@ def bootstrap_interval(
         ValueError: for no references, numbers out of range, or a statistic that is not finite.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> bootstrap_interval([0.5] * 8, np.mean, generator=generator)
+        (0.5, 0.5)
     """
     values = np.asarray(contributions, dtype=float)
-    if values.ndim not in (1, 2) or 0 in values.shape or n < 1:
+    if values.ndim not in (1, 2) or 0 in values.shape or n_bootstrap < 1:
         raise ValueError(
             "expected contributions [N] or [M, N] and at least one draw, got "
-            f"{list(values.shape)} and {n} draws."
+            f"{list(values.shape)} and {n_bootstrap} draws."
         )
-    return percentile_interval([statistic(redrawn(values, generator)) for _ in range(n)], level)
+    return percentile_interval(
+        [statistic(redrawn(values, generator)) for _ in range(n_bootstrap)], level
+    )
 
 
 def redrawn(contributions: np.ndarray, generator: torch.Generator) -> np.ndarray:
@@ -79,6 +87,10 @@ def needed_references(contributions: ArrayLike, *, level: float = 0.95) -> int |
 
     Raises:
         ValueError: for fewer than two values, values that are not finite, or a bad level.
+
+    Example:
+        >>> needed_references([0.1, 0.3, 0.2, 0.4])
+        4
     """
     values = np.asarray(contributions, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all() or not 0 < level < 1:

@@ -2,10 +2,9 @@
 
 import copy
 import string
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +12,13 @@ from tqdm import tqdm
 
 from modelgif.fields.acceleration import Acceleration, accelerate, autocast_distance
 from modelgif.fields.batch_size import micro_batch
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
+from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target, resolve_target
-from modelgif.loading.checkpoint import weights_sha256
-from modelgif.loading.load import load_model
-from modelgif.loading.preprocessing import Preprocessed
 from modelgif.references.references import References
-from modelgif.storage.field_store import FieldHeader, FieldStore, Storage, StoreError
-from modelgif.storage.versions import versions
+from modelgif.storage.field_header import FieldHeader
+from modelgif.storage.field_store import FieldStore, Storage, StoreError
 from modelgif.zoo.background_writer import Background
-
-ModelSource = str | nn.Module | Callable[[], nn.Module]
+from modelgif.zoo.recipe import ModelSource, Recipe, make_model, with_ids
 
 # Numbers of a field computed before they go to the file: 256 MiB of float32.
 _BLOCK_NUMBERS = 2**26
@@ -61,7 +55,7 @@ def extract(
     references: References | Tensor,
     folder: str | Path,
     *,
-    target: str | Tensor | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
@@ -104,116 +98,105 @@ def extract(
         progress: whether to show a progress bar on the terminal.
 
     Raises:
-        ValueError: for a model's name that is no file name, an unknown target, or labels or a
-            baseline that do not fit the references.
+        ValueError: for a model's name that is not a valid file name, an unknown target, or labels
+            or a baseline that do not fit the references.
+
+    Example:
+        >>> import tempfile
+        >>> models, images = {"a": torch.nn.Flatten()}, torch.rand(3, 1, 2, 2)
+        >>> done = extract(models, images, tempfile.mkdtemp(), n_steps=5, progress=False)
+        >>> [path.name for path in done.stores.values()], done.failed
+        (['a.h5'], {})
     """
     for name in models:
         if not name or set(name) - _NAME_CHARACTERS or name.startswith("."):
             raise ValueError(
                 f"a model's name becomes a file name: use letters, digits and '._-', got {name!r}."
             )
-    if isinstance(references, Tensor):
-        references = References(references, tuple(str(i) for i in range(len(references))))
-    objective = resolve_target(target)
-    options: dict[str, Any] = dict(
-        rule=rule, n_steps=n_steps, cumulative=cumulative, scale_by_path=scale_by_path
+    settings = FieldSettings(
+        target=target,
+        baseline=baseline,
+        n_steps=n_steps,
+        rule=rule,
+        cumulative=cumulative,
+        scale_by_path=scale_by_path,
+        chunk_size=chunk_size,
+        dtype=dtype,
     )
-    settings: dict[str, Any] = dict(
-        options,
-        target=objective.name,
-        baseline=baseline_description(baseline),
-        dtype=_precision(dtype, acceleration),
-        storage=storage,
-        references_sha256=references.sha256(),
-        config_sha256=config_sha256,
-        versions=versions(),
-    )
-    images = references.images
-    starts = broadcast_baseline(baseline, images)
-    if objective.n_labels not in (None, len(images)):
-        raise ValueError(f"{objective.n_labels} labels do not fit {len(images)} references.")
-    block = max(1, _BLOCK_NUMBERS // (n_steps * images[0].numel()))
+    recipe = Recipe(with_ids(references), settings, device)
+    count = len(recipe.references)
     done = Extraction()
-    with tqdm(total=len(models) * len(images), unit="reference", disable=not progress) as bar:
-        for count, (name, source) in enumerate(models.items(), start=1):
+    with tqdm(total=len(models) * count, unit="reference", disable=not progress) as bar:
+        for n_seen, (name, source) in enumerate(models.items(), start=1):
             bar.set_description(name)
             path = Path(folder) / f"{name}.h5"
             try:
-                model = _model(source)
-                header = FieldHeader(
-                    model=source if isinstance(source, str) else name,
-                    weights_sha256=weights_sha256(model),
-                    preprocessing=model.preprocessing if isinstance(model, Preprocessed) else {},
-                    **settings,
-                )
+                model = _own(make_model(source), source)
+                label = source if isinstance(source, str) else name
+                header = recipe.header(label, model, storage=storage, config_sha256=config_sha256)
+                header = replace(header, dtype=_precision(header.dtype, acceleration))
                 if _is_there(path, header):
                     done.skipped.append(name)
                 else:
-                    model = model.to(device, dtype)
+                    model, used = model.to(device, dtype), recipe
                     if acceleration is not None:
-                        sample = slice(min(_SAMPLE, len(images)))
-                        goal = target[sample] if isinstance(target, Tensor) else objective
-                        here = dict(options, target=goal, baseline=starts[sample])
-                        model, chunk_size, done.notes[name] = _faster(
-                            model, images[sample].to(device, dtype), acceleration, chunk_size, here
-                        )
-                    with (
-                        FieldStore.create(path, header, references.ids, images.shape[1:]) as store,
-                        Background(device) as background,
-                    ):
-                        for first in range(0, len(images), block):
-                            rows = slice(first, first + block)
-                            part = gradient_field(
-                                model,
-                                images[rows],
-                                target=target[rows] if isinstance(target, Tensor) else objective,
-                                baseline=starts[rows],
-                                chunk_size=chunk_size,
-                                **options,
-                            )
-                            background.call(store.append, part)
-                            bar.update(len(part))
+                        model, used, done.notes[name] = _faster(model, recipe, acceleration)
+                    _write(path, header, model, used, bar)
                 done.stores[name] = path
             except Exception as error:
                 # One bad model must not lose the others: the caller sees every reason at the end.
                 done.failed[name] = f"{type(error).__name__}: {error}"
-            bar.update(count * len(images) - bar.n)
+            bar.update(n_seen * count - bar.n)
     return done
 
 
-def _model(source: ModelSource) -> nn.Module:
-    if isinstance(source, str):
-        return load_model(source)
-    return copy.deepcopy(source) if isinstance(source, nn.Module) else source()
+def _own(model: nn.Module, source: ModelSource) -> nn.Module:
+    """A module that may be moved: a copy where the caller holds it."""
+    return copy.deepcopy(model) if model is source else model
+
+
+def _write(path: Path, header: FieldHeader, model: nn.Module, recipe: Recipe, bar: tqdm) -> None:
+    """Writes the model's field, a block of references after the other."""
+    references = recipe.references
+    block = recipe.block(_BLOCK_NUMBERS)
+    with (
+        FieldStore.create(path, header, references.ids, references.images.shape[1:]) as store,
+        Background(recipe.device) as background,
+    ):
+        for first in range(0, len(references), block):
+            part = recipe.field(model, slice(first, first + block))
+            background.call(store.append, part)
+            bar.update(len(part))
 
 
 def _faster(
-    model: nn.Module,
-    sample: Tensor,
-    acceleration: Acceleration,
-    chunk_size: int | None,
-    options: dict[str, Any],
-) -> tuple[nn.Module, int | None, list[str]]:
-    """The accelerated model, the chunk size that it is for, and the notes."""
+    model: nn.Module, recipe: Recipe, acceleration: Acceleration
+) -> tuple[nn.Module, Recipe, list[str]]:
+    """The accelerated model, the recipe with the chunk size that it is for, and the notes."""
+    images = recipe.references.images
+    rows = slice(min(_SAMPLE, len(images)))
+    settings = recipe.settings
+    sample = images[rows].to(recipe.device, settings.dtype)
     example = sample
     if acceleration.cuda_graphs:
-        chunk_size = chunk_size or micro_batch(model, sample)
+        chunk_size = settings.chunk_size or micro_batch(model, sample)
         example = sample[torch.arange(chunk_size) % len(sample)]
+        settings = replace(settings, chunk_size=chunk_size)
     faster, notes = accelerate(model, example, acceleration)
     cast = acceleration.autocast
     if cast is not None:
         if f"{cast} autocast" not in notes:
             # The header says that it was cast.
             raise ValueError(f"the model does not run under autocast: {'; '.join(notes)}")
-        moved = autocast_distance(model, sample, cast, **options)
+        here = replace(settings.at(images, rows), chunk_size=None)
+        moved = autocast_distance(model, sample, cast, here)
         notes.append(f"{cast} autocast moves the field by a distance of {moved:.2g}")
-    return faster, chunk_size, notes
+    return faster, replace(recipe, settings=settings), notes
 
 
-def _precision(dtype: torch.dtype, acceleration: Acceleration | None) -> str:
-    name = str(dtype).removeprefix("torch.")
+def _precision(dtype: str, acceleration: Acceleration | None) -> str:
     cast = None if acceleration is None else acceleration.autocast
-    return name if cast is None else f"{name} under {cast} autocast"
+    return dtype if cast is None else f"{dtype} under {cast} autocast"
 
 
 def _is_there(path: Path, header: FieldHeader) -> bool:
@@ -228,10 +211,3 @@ def _is_there(path: Path, header: FieldHeader) -> bool:
     except StoreError:
         return False
     return True
-
-
-def baseline_description(baseline: float | Tensor) -> str:
-    """Returns what a store records of a baseline: a number, or the digest of a tensor."""
-    if isinstance(baseline, Tensor):
-        return f"sha256:{weights_sha256({'baseline': baseline})[:16]}"
-    return repr(float(baseline))

@@ -1,68 +1,56 @@
-"""The settings of a field and its references together: what describes any model of a zoo."""
+"""References and settings together: the one way in which any model of a zoo is described."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from modelgif.fields.gradient_field import broadcast_baseline, gradient_field
-from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target, resolve_target
+from modelgif.fields.field_settings import FieldSettings, broadcast_baseline
+from modelgif.fields.gradient_field import field_of, settled_target
+from modelgif.fields.target import Target
 from modelgif.loading.checkpoint import weights_sha256
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
 from modelgif.references.references import References
-from modelgif.storage.field_header import FieldHeader
+from modelgif.storage.field_header import FieldHeader, Storage
 from modelgif.storage.versions import versions
-from modelgif.zoo.extract import ModelSource, baseline_description
+
+ModelSource = str | nn.Module | Callable[[], nn.Module]
 
 
-@dataclass(frozen=True)
-class Describer:
+@dataclass(frozen=True, eq=False)
+class Recipe:
     """Describes models at the same references with the same settings, some references at a time.
 
     Attributes:
         references: where.
-        target: this and the following as in `modelgif.gradient_field`.
-        baseline: a number, one input or one per reference.
-        n_steps: nodes on the path.
-        rule: quadrature rule.
-        cumulative: whether steps accumulate.
-        scale_by_path: whether to multiply by ``x - x'``.
-        chunk_size: path points per pass.
+        settings: of the fields, with labels and a baseline for all references.
         device: where to compute; a model elsewhere is copied there for each block and let go.
-        dtype: precision of computation.
 
     Raises:
-        ValueError: for an unknown target, or labels or a baseline that do not fit the references.
+        ValueError: for labels or a baseline that do not fit the references.
     """
 
     references: References
-    target: str | Tensor | Target = "predicted_class"
-    baseline: float | Tensor = 0.0
-    n_steps: int = 50
-    rule: Rule = "gausslegendre"
-    cumulative: bool = True
-    scale_by_path: bool = True
-    chunk_size: int | None = None
+    settings: FieldSettings
     device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float32
-    _objective: Target = field(init=False, repr=False)
     _starts: Tensor = field(init=False, repr=False)
+    _targets: "WeakKeyDictionary[nn.Module, Target]" = field(
+        init=False, repr=False, default_factory=WeakKeyDictionary
+    )
 
     def __post_init__(self) -> None:
-        objective, count = resolve_target(self.target), len(self.references)
-        if objective.n_labels not in (None, count):
-            raise ValueError(f"{objective.n_labels} labels do not fit {count} references.")
-        object.__setattr__(self, "_objective", objective)
-        starts = broadcast_baseline(self.baseline, self.references.images)
+        self.settings.check_labels(len(self.references))
+        starts = broadcast_baseline(self.settings.baseline, self.references.images)
         object.__setattr__(self, "_starts", starts)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """``(N, S, *input_shape)`` of every field."""
         count, *inputs = self.references.images.shape
-        return (count, self.n_steps, *inputs)
+        return (count, self.settings.n_steps, *inputs)
 
     def block(self, numbers: int, n_models: int = 1) -> int:
         """Returns how many references make `numbers` numbers of fields, at least 1."""
@@ -70,38 +58,45 @@ class Describer:
 
     def field(self, model: nn.Module, rows: slice) -> Tensor:
         """Returns the field ``[n, S, *input_shape]`` of `model` at some references."""
-        target = self.target[rows] if isinstance(self.target, Tensor) else self._objective
-        return gradient_field(
-            model,
-            self.references.images[rows],
-            target=target,
-            baseline=self._starts[rows],
-            n_steps=self.n_steps,
-            rule=self.rule,
-            cumulative=self.cumulative,
-            scale_by_path=self.scale_by_path,
-            chunk_size=self.chunk_size,
-            device=self.device,
-            dtype=self.dtype,
-        )
+        images = self.references.images
+        # Rounded as the references are, so that a number starts where an image of it would.
+        settings = replace(self.settings.at(images, rows), baseline=self._starts[rows])
+        if self.settings.objective.settle is not None:
+            if model not in self._targets:
+                self._targets[model] = settled_target(
+                    model, images, self.settings, device=self.device
+                )
+            settings = replace(settings, target=self._targets[model])
+        return field_of(model, images[rows], settings, device=self.device)
 
-    def header(self, name: str, model: nn.Module) -> FieldHeader:
-        """Returns what a store of the model's field would say of it."""
+    def header(
+        self,
+        name: str,
+        model: nn.Module,
+        *,
+        storage: Storage | None = None,
+        config_sha256: str = "",
+    ) -> FieldHeader:
+        """Returns what a store of the model's field says of it.
+
+        Args:
+            name: of the model, or its address.
+            model: described.
+            storage: precision of the store; by default as computed.
+            config_sha256: of the configuration that asked for the field.
+        """
+        dtype = self.settings.dtype or torch.float32
+        computed: Storage = "float64" if dtype == torch.float64 else "float32"
         return FieldHeader(
             model=name,
             weights_sha256=weights_sha256(model),
-            target=self._objective.name,
-            baseline=baseline_description(self.baseline),
-            rule=self.rule,
-            n_steps=self.n_steps,
-            cumulative=self.cumulative,
-            scale_by_path=self.scale_by_path,
-            dtype=str(self.dtype).removeprefix("torch."),
-            storage="float64" if self.dtype == torch.float64 else "float32",
+            dtype=str(dtype).removeprefix("torch."),
+            storage=computed if storage is None else storage,
             references_sha256=self.references.sha256(),
-            config_sha256="",
+            config_sha256=config_sha256,
             versions=versions(),
             preprocessing=model.preprocessing if isinstance(model, Preprocessed) else {},
+            **self.settings.record(),
         )
 
 

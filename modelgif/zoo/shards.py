@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from modelgif.fields.gradient_field import broadcast_baseline
-from modelgif.fields.target import resolve_target
+from modelgif.fields.field_settings import FieldSettings
 from modelgif.references.references import References
 from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore, StoreError
-from modelgif.zoo.extract import ModelSource, baseline_description, extract
+from modelgif.zoo.extract import extract
+from modelgif.zoo.recipe import ModelSource
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,24 @@ def extract_piece(
 
     Args:
         piece: which.
-        source: the model, as in `modelgif.extract`, and so are all that follow.
+        source: the model, as in `modelgif.extract`.
         references: all of them.
         folder: where the joined stores will go.
         target: of all references, if it is a tensor.
         baseline: of all references, if it has one for each.
-        **options: settings.
+        **options: further arguments of `modelgif.extract`.
 
     Raises:
         RuntimeError: when the field cannot be computed, with the reason.
     """
     rows = slice(piece.first, piece.stop)
-    # One number, or one input, is the same for every piece; one start for each reference is not.
-    starts = broadcast_baseline(baseline, references.images)
-    each = isinstance(baseline, Tensor) and baseline.ndim == references.images.ndim
+    here = FieldSettings(target=target, baseline=baseline).at(references.images, rows)
     done = extract(
         {piece.name: source},
         References(references.images[rows], references.ids[rows]),
         Path(folder) / "pieces",
-        target=target[rows] if isinstance(target, Tensor) else target,
-        baseline=starts[rows] if each else baseline,
+        target=here.target,
+        baseline=here.baseline,
         progress=False,
         **options,
     )
@@ -101,7 +99,7 @@ def join_pieces(
     target: Any = "predicted_class",
     baseline: float | Tensor = 0.0,
 ) -> dict[str, Path]:
-    """Makes one store a model, ``folder/NAME.h5``, of pieces that are all there; returns the paths.
+    """Joins pieces that are all there to one store per model, and returns the paths by model.
 
     The numbers are those of `modelgif.extract` to rounding, and exactly those if a chunk of
     path points ends where a piece does. The pieces stay.
@@ -109,9 +107,9 @@ def join_pieces(
     Args:
         pieces: of one or more models, in order.
         references: all of them.
-        folder: as given to `extract_piece`.
-        target: likewise.
-        baseline: likewise.
+        folder: as given to `extract_piece`, and where the stores ``NAME.h5`` go.
+        target: as given to `extract_piece`.
+        baseline: as given to `extract_piece`.
 
     Raises:
         StoreError: when a piece is missing, damaged, or of other references.
@@ -119,10 +117,11 @@ def join_pieces(
     grouped: dict[str, list[Piece]] = {}
     for piece in pieces:
         grouped.setdefault(piece.model, []).append(piece)
+    recorded = FieldSettings(target=target, baseline=baseline).record()
     whole = {
         "references_sha256": references.sha256(),
-        "target": resolve_target(target).name,
-        "baseline": baseline_description(baseline),
+        "target": recorded["target"],
+        "baseline": recorded["baseline"],
     }
     return {
         model: _join(model, parts, references, Path(folder), whole)
@@ -154,7 +153,7 @@ def _join(
             if tuple(store.reference_ids) != ids or _shared(store) != _shared(stores[0]):
                 raise StoreError(
                     f"{store.path} is of other references, weights or settings than {model} is "
-                    "asked for; delete it and extract it again."
+                    "asked for; move it away and extract it again."
                 )
         with FieldStore.create(path, header, references.ids, stores[0].shape[2:]) as whole:
             for store in stores:

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modelgif.distances.cells import KINDS, Kind, channel_mean, distances_of_cells, finite_cells
+from modelgif.distances.cells import METRICS, Metric, channel_mean, distances_of_cells, finite_cells
 from modelgif.distances.pairs import PairSums, warn_of_zero_cells
+from modelgif.fields.field_settings import AnyTarget, FieldSettings
 from modelgif.fields.quadrature import Rule
-from modelgif.fields.target import Target
 from modelgif.references.references import References
-from modelgif.zoo.extract import ModelSource
-from modelgif.zoo.recipe import Describer, make_model, with_ids
+from modelgif.zoo.recipe import ModelSource, Recipe, make_model, with_ids
 from modelgif.zoo.stream_checkpoint import StreamCheckpoint
 
 # Numbers of the fields of all models that are in memory at once: 256 MiB of float32.
@@ -48,14 +47,14 @@ def stream_distances(
     models: Mapping[str, ModelSource],
     references: References | Tensor,
     *,
-    target: str | Tensor | Target = "predicted_class",
+    target: AnyTarget = "predicted_class",
     baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     rule: Rule = "gausslegendre",
     cumulative: bool = True,
     scale_by_path: bool = True,
     average_channels: bool = False,
-    kind: Kind = "cosine",
+    metric: Metric = "cosine",
     against: str | None = None,
     keep_pairs: bool = False,
     block: int | None = None,
@@ -86,7 +85,7 @@ def stream_distances(
         scale_by_path: whether to multiply by ``x - x'``.
         average_channels: whether fields of images are averaged over their channels before they are
             compared, as the released program of the paper does for Taskonomy.
-        kind: of distance, as in `modelgif.distance`.
+        metric: of distance, as in `modelgif.distance`.
         against: name of the model to compare the others with at every single reference.
         keep_pairs: whether to keep the distances of all pairs at every reference, M²·N numbers.
         block: references at a time; by default as many as make 64 million numbers of fields, at
@@ -102,23 +101,27 @@ def stream_distances(
         progress: whether to show a progress bar on the terminal.
 
     Raises:
-        ValueError: for no models, an unknown `against`, `kind` or target, a block below 1, what
+        ValueError: for no models, an unknown `against`, `metric` or target, a block below 1, what
             does not fit the references, or a field that is not finite, naming model and reference.
-        modelgif.zoo.stream_checkpoint.CheckpointError: when `checkpoint` is damaged, or the sums of
-            something else, naming what differs.
+        modelgif.zoo.stream_checkpoint.StreamCheckpointError: when `checkpoint` is damaged,
+            or the sums of something else, naming what differs.
 
     Warns:
         modelgif.distances.pairs.ZeroCellWarning: when a model has zero cells.
+
+    Example:
+        >>> models = {"a": torch.nn.Flatten(), "b": torch.nn.Sequential(torch.nn.Flatten())}
+        >>> stream_distances(models, torch.rand(3, 1, 2, 2), progress=False).matrix.tolist()
+        [[0.0, 0.0], [0.0, 0.0]]
     """
     names = list(models)
     if not names:
         raise ValueError("expected at least one model, got none.")
     if against is not None and against not in models:
         raise ValueError(f"against must be one of the models {', '.join(names)}, got {against!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-    describer = Describer(
-        with_ids(references),
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
+    settings = FieldSettings(
         target=target,
         baseline=baseline,
         n_steps=n_steps,
@@ -126,22 +129,23 @@ def stream_distances(
         cumulative=cumulative,
         scale_by_path=scale_by_path,
         chunk_size=chunk_size,
-        device=device,
         dtype=dtype,
     )
-    count = describer.shape[0]
-    block = describer.block(_BLOCK_NUMBERS, len(names)) if block is None else block
+    recipe = Recipe(with_ids(references), settings, device)
+    count = recipe.shape[0]
+    block = recipe.block(_BLOCK_NUMBERS, len(names)) if block is None else block
     if block < 1:
         raise ValueError(f"block must be at least 1 reference, got {block}.")
-    zoo = _Zoo(models, keep=keep_models)
-    sums = PairSums(names, kind=kind, product_dtype=product_dtype)
+    # In one block, and without headers to compute first, no model is asked for twice.
+    zoo = _Zoo(models, keep=keep_models and (block < count or checkpoint is not None))
+    sums = PairSums(names, metric=metric, product_dtype=product_dtype)
     kept: dict[str, list[Tensor]] = {"per_reference": [], "pairs": []}
     saved = None
     if checkpoint is not None:
-        settings: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "names": names,
-            "models": {name: asdict(describer.header(name, zoo[name])) for name in names},
-            "kind": kind,
+            "models": {name: asdict(recipe.header(name, zoo[name])) for name in names},
+            "kind": metric,
             "against": against,
             "keep_pairs": keep_pairs,
             # These change a result by rounding.
@@ -151,8 +155,8 @@ def stream_distances(
             "device": torch.device(device).type,
         }
         if average_channels:
-            settings["average_channels"] = True
-        saved = StreamCheckpoint(checkpoint, settings)
+            asked["average_channels"] = True
+        saved = StreamCheckpoint(checkpoint, asked)
         saved.restore(sums, kept)
     done = sums.n_references
     with tqdm(total=count * len(names), unit="reference", disable=not progress) as bar:
@@ -162,11 +166,11 @@ def stream_distances(
             fields = []
             for name in names:
                 bar.set_description(name)
-                field = _field(describer, zoo, name, rows)
+                field = _field(recipe, zoo, name, rows)
                 fields.append(channel_mean(field) if average_channels else field)
                 bar.update(len(fields[-1]))
             if against is not None:
-                kept["per_reference"].append(_against(fields, names, against, kind, first))
+                kept["per_reference"].append(_against(fields, names, against, metric, first))
             pairs = sums.add(fields, keep=keep_pairs)
             if pairs is not None:
                 kept["pairs"].append(pairs.movedim(0, -1))
@@ -198,22 +202,22 @@ class _Zoo:
         return model
 
 
-def _field(describer: Describer, zoo: _Zoo, name: str, rows: slice) -> Tensor:
+def _field(recipe: Recipe, zoo: _Zoo, name: str, rows: slice) -> Tensor:
     try:
-        return describer.field(zoo[name], rows)
+        return recipe.field(zoo[name], rows)
     except Exception as error:
         error.add_note(f"while the model {name!r} was described")
         raise
 
 
 def _against(
-    fields: list[Tensor], names: list[str], against: str, kind: Kind, first: int
+    fields: list[Tensor], names: list[str], against: str, metric: Metric, first: int
 ) -> Tensor:
     """Distances ``[M, n]`` of all fields from that of `against`."""
     origin = finite_cells(fields[names.index(against)], against, first)
     return torch.stack(
         [
-            distances_of_cells(finite_cells(field, name, first), origin, kind).cpu()
+            distances_of_cells(finite_cells(field, name, first), origin, metric).cpu()
             for field, name in zip(fields, names, strict=True)
         ]
     )

@@ -14,7 +14,7 @@ from modelgif.storage.tensor_file import SealedFileError, read_sealed, write_sea
 _KIND = "checkpoint of a streaming comparison"
 
 
-class CheckpointError(ValueError):
+class StreamCheckpointError(ValueError):
     """A checkpoint that is damaged, or of another comparison."""
 
 
@@ -33,17 +33,18 @@ class StreamCheckpoint:
         """Puts what the file holds into `sums` and `kept`, if there is a file.
 
         Raises:
-            CheckpointError: for a damaged file, or other settings, naming the first that differs.
+            StreamCheckpointError: for a damaged file, or other settings, naming the first that
+                differs.
         """
         if not self.path.exists():
             return
         try:
             header, tensors = read_sealed(self.path, _KIND)
         except SealedFileError as error:
-            raise CheckpointError(f"{error} Delete it to begin anew.") from error
+            raise StreamCheckpointError(f"{error} Move it away to begin anew.") from error
         differs = _difference(header["settings"], self._settings)
         if differs is not None:
-            raise CheckpointError(
+            raise StreamCheckpointError(
                 f"{self.path} is of another comparison: {differs}. Ask for the same, or name "
                 "another file."
             )
@@ -68,8 +69,8 @@ def _difference(there: Any, here: Any, name: str = "") -> str | None:
             inner = f"{name} {key}".strip()
             if (key in here) != (key in there):
                 return f"{inner} is only {'asked for' if key in here else 'in the file'}"
-            found = _difference(there[key], here[key], inner)
-            if found is not None:
-                return found
+            differs = _difference(there[key], here[key], inner)
+            if differs is not None:
+                return differs
         return None
     return None if there == here else f"{name} is {there!r} there and {here!r} here"

@@ -1,4 +1,4 @@
-"""Distances of all pairs of encoders as files, one a method."""
+"""Distances of all pairs of encoders as files, one per method."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Distances:
         per_reference: the distances at each of N references, float64 ``[M, M, N]``, whose mean the
             matrix is; None for a method that compares by all references together.
         zero_cells: how many of each encoder's cells, a step of a field or a map at one reference,
-            are zero and say nothing, int64 ``[M]``; None likewise.
+            are zero and say nothing, int64 ``[M]``; None where
+            it is not known.
     """
 
     name: MethodName

@@ -9,7 +9,7 @@ from torch import Tensor
 from modelgif.distances.cells import channel_mean
 from modelgif.distances.pairs import PairSums
 from modelgif.loading.preprocessing import Preprocessed
-from modelgif.zoo.recipe import Describer
+from modelgif.zoo.recipe import Recipe
 
 # Numbers of the fields of all encoders that are in memory at once: 256 MiB of float32.
 _BLOCK_NUMBERS = 2**26
@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
 
 def compare_fields(
     models: Mapping[str, Preprocessed],
-    describer: Describer,
+    recipe: Recipe,
     rows: slice,
     *,
     average_channels: bool = False,
@@ -40,18 +40,18 @@ def compare_fields(
 
     Args:
         models: by name.
-        describer: of cumulative fields.
+        recipe: of cumulative fields.
         rows: which of its references.
         average_channels: whether whole fields are averaged over the colour channels before they are
             compared, see `modelgif.stream_distances`; integrated gradients never are.
     """
 
     def describe(model: Preprocessed, block: slice) -> tuple[Tensor, Tensor]:
-        field = describer.field(model, block)
+        field = recipe.field(model, block)
         last = field[:, -1:].clone()
         return (channel_mean(field) if average_channels else field), last
 
-    size = describer.block(_BLOCK_NUMBERS, len(models))
+    size = recipe.block(_BLOCK_NUMBERS, len(models))
     whole, last = _compare(models, describe, rows, size, n_kinds=2)
     return whole, last
 

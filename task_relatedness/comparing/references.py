@@ -11,11 +11,11 @@ from torch import Tensor
 from modelgif.data.image_folder import read_image
 from modelgif.experiment.run import Run
 from modelgif.experiment.seeding import seeded_generator
+from modelgif.references.adversarial import feature_attack
 from modelgif.references.file import read_references, write_references
 from modelgif.references.references import References, cutmix, derangement
 from modelgif.storage.atomic import write_text
 from task_relatedness import config as configuration
-from task_relatedness.comparing.feature_attack import feature_attack
 from task_relatedness.config import PublishedConfig, TaskRelatednessConfig
 from task_relatedness.encoders.load import encoder_digests, encoders
 from task_relatedness.rooms.data_set import load_rooms

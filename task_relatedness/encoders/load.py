@@ -20,7 +20,7 @@ def encoders(run: Run[TaskRelatednessConfig]) -> dict[str, Preprocessed]:
     """Returns the encoder of every task on the device, in evaluation mode; they take pixels.
 
     Raises:
-        modelgif.loading.state_dict.CheckpointError: for one that is missing, damaged or refused.
+        modelgif.loading.errors.CheckpointError: for one that is missing, damaged or refused.
     """
     published, device = run.config.published, resolve_device(run.config.device)
     if published is None:
@@ -37,7 +37,7 @@ def encoder_digests(run: Run[TaskRelatednessConfig]) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: when published files are missing; the message says which.
-        modelgif.loading.state_dict.CheckpointError: when a card is missing or damaged.
+        modelgif.loading.errors.CheckpointError: when a card is missing or damaged.
     """
     published, tasks = run.config.published, run.config.tasks
     if published is None:

@@ -29,7 +29,7 @@ def load_published(
         width: of the network, see `task_relatedness.learning.taskonomy_networks.Encoder`.
 
     Raises:
-        modelgif.loading.state_dict.CheckpointError: for a file that is missing, damaged or refused,
+        modelgif.loading.errors.CheckpointError: for a file that is missing, damaged or refused,
             or holds other names or shapes than the encoder.
     """
     path = published_file(root, task)

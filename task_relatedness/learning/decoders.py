@@ -24,7 +24,7 @@ def decoder(task: str, n_outputs: int, *, side: int, width: int) -> nn.Sequentia
         width: channels of the first layers, or a quarter of an MLP's hidden units.
 
     Raises:
-        ValueError: for a side that is no multiple of 16.
+        ValueError: for a side that is not a multiple of 16.
     """
     if side % STRIDE:
         raise ValueError(f"rooms.size must be a multiple of {STRIDE} pixels, got {side}.")

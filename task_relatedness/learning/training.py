@@ -31,7 +31,7 @@ def learn(
         task: whose loss is lowered.
         examples: gives the inputs and the targets of the next epoch, ``[N, ...]`` each, on the
             model's device.
-        targets: the truth of what is learnt from, ``[N, ...]``, likewise, which sets scales.
+        targets: the truth of what is learnt from, ``[N, ...]``, which sets scales.
         training: how.
         generator: CPU generator of everything random.
     """
@@ -48,7 +48,7 @@ def learn(
     return mean_loss
 
 
-def judge(
+def evaluate_answers(
     task: Task, answers: Tensor, targets: Tensor, seen: Tensor, training_targets: Tensor
 ) -> dict[str, object]:
     """Returns how good answers are, beside trivial ones, as a card and the roster say it.

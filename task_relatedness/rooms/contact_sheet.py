@@ -24,10 +24,10 @@ _RED, _GREEN, _BLUE, _WHITE = (230, 60, 50), (60, 200, 80), (60, 120, 255), (255
 
 
 def contact_sheet(rooms: RoomSet, count: int = 6) -> Image.Image:
-    """Returns a picture of the first `count` rooms, a row each: the image, then 17 truths.
+    """Returns a picture of the first `count` rooms, one row per room: the image, then 17 truths.
 
-    Two curvatures are red and green; segments have colours of their own; what is no image is drawn
-    on the room's: the vanishing points as the room's axes, the layout as its box.
+    Two curvatures are red and green; segments have colours of their own; what is not an image is
+    drawn on the room's: the vanishing points as the room's axes, the layout as its box.
 
     Raises:
         modelgif.storage.tensor_file.SealedFileError: when rooms are missing.

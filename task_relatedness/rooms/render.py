@@ -30,7 +30,7 @@ def render_rooms(rooms: RoomSet, count: int, *, workers: int | None = None) -> N
     Args:
         rooms: which.
         count: how many of them.
-        workers: processes; None takes one a core.
+        workers: processes; None takes one per core.
 
     Raises:
         ImportError: when rooms are missing and Mitsuba is not installed.
@@ -81,7 +81,7 @@ def _is_sound(read: Callable[[RoomSet, int], object], rooms: RoomSet, number: in
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the set of rooms."
 )
 @click.option("--folder", default="runs/rooms", show_default=True, help="Where they go.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; one a core by default.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
 def main(count: int, size: int, samples: int, seed: int, folder: str, workers: int | None) -> None:
     """Renders the rooms that the command line asks for."""
     rooms = RoomSet(folder, seed, size, samples)

@@ -56,7 +56,7 @@ def agreement_of_draws(
     Args:
         nearness: ``[M, M]``.
         affinity: ``[M, M]``.
-        reading: as in `coefficients`, and errors likewise.
+        reading: as in `coefficients`, and so are the errors.
         counts: how often each task was drawn, ``[B, M]``, three of them at least once; see
             `task_relatedness.statistics.bootstrap.task_counts`.
 
@@ -78,7 +78,7 @@ def agreement_of_draws(
 
 
 def permutation_p(
-    nearness: np.ndarray, affinity: np.ndarray, reading: Reading, *, n_draws: int, seed: int
+    nearness: np.ndarray, affinity: np.ndarray, reading: Reading, *, n_permutations: int, seed: int
 ) -> float:
     """Returns how often nearness of interchanged tasks agrees as well, Mantel's p-value.
 
@@ -86,12 +86,12 @@ def permutation_p(
         ValueError: as `coefficients`.
     """
     generator = np.random.default_rng(seed)
-    orders = generator.permuted(np.tile(np.arange(len(nearness)), (n_draws, 1)), axis=1)
+    orders = generator.permuted(np.tile(np.arange(len(nearness)), (n_permutations, 1)), axis=1)
     shuffled = nearness[orders[:, :, None], orders[:, None, :]]
     reached = (
         agreement(shuffled, affinity, reading) >= agreement(nearness, affinity, reading) - 1e-12
     )
-    return float((1 + reached.sum()) / (1 + n_draws))
+    return float((1 + reached.sum()) / (1 + n_permutations))
 
 
 def _lists(

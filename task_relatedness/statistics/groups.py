@@ -8,7 +8,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
 from modelgif.ranking import auc
 from modelgif.reporting.figure import Kind, ward_linkage
 
@@ -17,7 +17,7 @@ BY_GROUP = "task groups alone"  # the method of `group_distance`
 
 
 def group_measurements(
-    distances: np.ndarray, groups: Sequence[str], *, n_draws: int, seed: int
+    distances: np.ndarray, groups: Sequence[str], *, n_permutations: int, seed: int
 ) -> list[Measurement]:
     """Returns whether a symmetric matrix of distances shows the groups of tasks.
 
@@ -30,7 +30,7 @@ def group_measurements(
     Args:
         distances: ``[M, M]``.
         groups: of each task.
-        n_draws: groups dealt out at random.
+        n_permutations: groups dealt out at random.
         seed: of these.
     """
     if len(set(groups)) in (1, len(groups)):
@@ -40,7 +40,8 @@ def group_measurements(
     overlaps = best_overlap(tree(distances, tree_kind(distances)), groups)
     values |= {f"branch.{group}": overlap for group, overlap in overlaps.items()}
     values["separation"] = separation(distances, groups)
-    values["separation.p"] = separation_p(distances, groups, n_draws=n_draws, seed=seed)
+    p = separation_p(distances, groups, n_permutations=n_permutations, seed=seed)
+    values["separation.p"] = p
     values |= {f"separation.{name}": separation(distances, groups, group=name) for name in overlaps}
     return [Measurement(GROUPS, name, value, len(groups)) for name, value in values.items()]
 
@@ -132,7 +133,9 @@ def separation(distances: np.ndarray, groups: Sequence[str], *, group: str | Non
     return auc(values[same], values[~same])
 
 
-def separation_p(distances: np.ndarray, groups: Sequence[str], *, n_draws: int, seed: int) -> float:
+def separation_p(
+    distances: np.ndarray, groups: Sequence[str], *, n_permutations: int, seed: int
+) -> float:
     """Returns how often groups dealt out at random are separated as well, the p-value.
 
     Raises:
@@ -143,8 +146,8 @@ def separation_p(distances: np.ndarray, groups: Sequence[str], *, n_draws: int, 
     ranks = scipy.stats.rankdata(distances[first, second])
     members = np.unique(np.array(list(groups)), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
-    dealt = generator.permuted(np.tile(members, (n_draws, 1)), axis=1)
+    dealt = generator.permuted(np.tile(members, (n_permutations, 1)), axis=1)
     # The numbers of pairs never change, so the AUC falls as the sum of the ranks within rises.
     sums = (dealt[:, first] == dealt[:, second]) @ ranks
     reached = sums <= ranks[members[first] == members[second]].sum()
-    return float((1 + reached.sum()) / (1 + n_draws))
+    return float((1 + reached.sum()) / (1 + n_permutations))

@@ -7,7 +7,7 @@ from task_relatedness.config import TaskRelatednessConfig
 from task_relatedness.method_name import MethodName
 from task_relatedness.statistics.measure import PUBLISHED, ROOMS
 from task_relatedness.tables.published_matrices import paper_figures, published_records
-from task_relatedness.tables.record_views import measured
+from task_relatedness.tables.record_views import by_method
 
 # Our names of what papers print; the target and the baseline of maps are not theirs.
 _SAME = {
@@ -72,10 +72,14 @@ def paper_table(config: TaskRelatednessConfig, records: pd.DataFrame) -> pd.Data
         "printed": {ours[name]: value for name, value in printed.items() if name in ours},
         "their matrix, our code": {
             ours[name]: value
-            for name, value in measured(published_records(n_draws=2), PUBLISHED, _READING).items()
+            for name, value in by_method(
+                published_records(n_bootstrap=2), PUBLISHED, _READING
+            ).items()
             if name in ours
         },
-        **{f"here, by {truth}": measured(records, truth, _READING) for truth in (ROOMS, PUBLISHED)},
+        **{
+            f"here, by {truth}": by_method(records, truth, _READING) for truth in (ROOMS, PUBLISHED)
+        },
     }
     rows = [
         {"method": name} | {title: of.get(method) for title, of in columns.items()}

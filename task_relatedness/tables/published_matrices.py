@@ -1,4 +1,4 @@
-"""The authors' printed matrices, judged by the same code as ours.
+"""The authors' printed matrices, evaluated by the same code as ours.
 
 ``python -m task_relatedness.tables.published_matrices`` fills the README's sections and draws the
 pictures.
@@ -33,7 +33,7 @@ MODELGIF = HERE / "results" / "published_modelgif.csv"
 RSA = HERE / "results" / "published_rsa.csv"
 PAPER = HERE / "results" / "paper.csv"
 # Redraws of tasks for the tables here; a fixed seed makes them the same in every run.
-_N_DRAWS, _SEED = 2000, 0
+_N_BOOTSTRAP, _SEED = 2000, 0
 _SIGNS = {"distance": -1.0, "similarity": 1.0}
 
 
@@ -48,7 +48,7 @@ def published_distances(tasks: Sequence[str] = TASK_NAMES) -> dict[str, np.ndarr
 
 
 def paper_figures() -> pd.DataFrame:
-    """Returns what papers print, a row a figure, with the column ``agreement``.
+    """Returns what papers print, one row per figure, with the column ``agreement``.
 
     It is Spearman's correlation of *nearness* with affinity, as everywhere in this testbed, and so
     has the other sign than a correlation that was printed of distances.
@@ -62,11 +62,11 @@ def paper_figures() -> pd.DataFrame:
     return frame.assign(agreement=[_SIGNS[of] for of in frame["of"]] * frame["printed"])
 
 
-def published_records(*, n_draws: int = _N_DRAWS) -> pd.DataFrame:
+def published_records(*, n_bootstrap: int = _N_BOOTSTRAP) -> pd.DataFrame:
     """Returns all measurements of the printed matrices, for `task_relatedness.tables.tables`.
 
     Args:
-        n_draws: redraws of tasks.
+        n_bootstrap: bootstrap draws of tasks.
     """
     groups = [task.group for task in TASKS]
     affinity, printed = published_affinity(), published_distances()
@@ -75,12 +75,12 @@ def published_records(*, n_draws: int = _N_DRAWS) -> pd.DataFrame:
         Truth(PUBLISHED, TASK_NAMES, affinity),
         main="ModelGiF",
         image_draws={},
-        n_draws=n_draws,
+        n_bootstrap=n_bootstrap,
         seed=_SEED,
     )
     trees = printed | {affinity_name(PUBLISHED): affinity_distance(affinity)}
     for name, matrix in trees.items():
-        measured = group_measurements(matrix, groups, n_draws=n_draws, seed=_SEED)
+        measured = group_measurements(matrix, groups, n_permutations=n_bootstrap, seed=_SEED)
         found.setdefault(name, []).extend(measured)
     return to_frame(found)
 
@@ -102,7 +102,7 @@ def published_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def file_table() -> pd.DataFrame:
-    """Returns what to download for ``configs/paper.yaml``, a row a task."""
+    """Returns what to download for ``configs/paper.yaml``, one row per task."""
     files = published_files()
     rows = [(task, f"[{Path(files[task]).name}]({files[task]})") for task in TASK_NAMES]
     return pd.DataFrame(rows, columns=["task", "file"])

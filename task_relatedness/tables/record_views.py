@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from modelgif.experiment.measurement import Measurement
+from modelgif.experiment.record import Measurement
+from modelgif.experiment.record_values import values_by
 from task_relatedness.method_name import MethodName
 from task_relatedness.statistics.agreement import Reading
 
@@ -58,12 +59,11 @@ def ordered(records: pd.DataFrame, truth: str) -> list[str]:
     return sorted(names, key=lambda name: -value.get((name, SORTED_BY), float("-inf")))
 
 
-def measured(
+def by_method(
     records: pd.DataFrame, subject: str, quantity: str, *, column: str = "value"
 ) -> dict[str, float]:
     """Returns one quantity of one subject, by method."""
-    rows = records[(records["subject"] == subject) & (records["quantity"] == quantity)]
-    return dict(zip(rows["method"], rows[column], strict=True))
+    return values_by(records, "method", subject=subject, quantity=quantity, column=column)
 
 
 def by_reading(
@@ -74,5 +74,5 @@ def by_reading(
     return {
         (name, reading): number
         for reading in READING_TITLES
-        for name, number in measured(records, truth, reading + ending, column=column).items()
+        for name, number in by_method(records, truth, reading + ending, column=column).items()
     }

@@ -6,8 +6,8 @@ from task_relatedness.statistics.groups import GROUPS
 from task_relatedness.tables.record_views import (
     READING_TITLES,
     SORTED_BY,
+    by_method,
     by_reading,
-    measured,
     ordered,
     title,
 )
@@ -15,7 +15,7 @@ from task_relatedness.tasks import TASKS
 
 
 def agreement_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
-    """Returns one row a method, best first: its agreement with a truth in each reading.
+    """Returns one row per method, best first: its agreement with a truth in each reading.
 
     In brackets is the interval for other tasks; the last column is what other images would change.
 
@@ -66,14 +66,14 @@ def lead_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
 
 
 def target_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
-    """Returns one row a target: each method's coefficient of its sources, itself not among them.
+    """Returns one row per target: each method's coefficient of its sources, itself not among them.
 
     Args:
         records: ``records.csv``.
         truth: the name of a `task_relatedness.statistics.measure.Truth`.
     """
     names = ordered(records, truth)
-    found = {task.name: measured(records, truth, f"columns.{task.name}") for task in TASKS}
+    found = {task.name: by_method(records, truth, f"columns.{task.name}") for task in TASKS}
     rows = [
         {"target": task.name, "group": task.group}
         | {title(name): found[task.name].get(name) for name in names}
@@ -90,8 +90,8 @@ def retrieval_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
         records: ``records.csv``.
         truth: the name of a `task_relatedness.statistics.measure.Truth`.
     """
-    precision = [measured(records, truth, f"precision_at_{k}") for k in range(1, 6)]
-    recall = [measured(records, truth, f"recall_at_{k}") for k in range(1, 6)]
+    precision = [by_method(records, truth, f"precision_at_{k}") for k in range(1, 6)]
+    recall = [by_method(records, truth, f"recall_at_{k}") for k in range(1, 6)]
     n_relevant = sum(bool(found) for found in precision)
     of_truth = (records["subject"] == truth) & (records["quantity"] == "precision_at_1")
     n_sources = int(records.loc[of_truth, "n"].max()) - 1
@@ -107,7 +107,7 @@ def retrieval_table(records: pd.DataFrame, truth: str) -> pd.DataFrame:
 
 
 def group_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a method: whether its tree and its distances show the groups of tasks.
+    """Returns one row per method: whether its tree and its distances show the groups of tasks.
 
     Columns that no method has a number in are left out.
 
@@ -121,7 +121,7 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
         **{f"branch {group}": f"branch.{group}" for group in groups},
         "within nearer than between": "separation",
     }
-    found = {column: measured(records, GROUPS, name) for column, name in columns.items()}
+    found = {column: by_method(records, GROUPS, name) for column, name in columns.items()}
     separation = found["within nearer than between"]
     names = sorted(separation, key=lambda name: -separation[name])
     rows = [
@@ -131,12 +131,12 @@ def group_table(records: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["method", *columns])
     table = table.astype(dict.fromkeys(columns, float))
     table = table.loc[:, ["method", *(column for column in columns if found[column])]]
-    p = measured(records, GROUPS, "separation.p")
+    p = by_method(records, GROUPS, "separation.p")
     return table.assign(p=[_p_text(p.get(name)) for name in names])
 
 
 def zoo_table(roster: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a task: what its network reached on the test rooms, and what it means.
+    """Returns one row per task: what its network reached on the test rooms, and what it means.
 
     Args:
         roster: ``zoo/roster.csv``.

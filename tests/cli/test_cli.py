@@ -1,4 +1,11 @@
+import gc
 import json
+import os
+import subprocess
+import sys
+import tomllib
+import weakref
+from pathlib import Path
 
 import click
 import pandas as pd
@@ -7,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from modelgif.cli import extras, options
 from modelgif.cli.main import _VERBS, main
 from modelgif.distances.distance import distance
 from modelgif.fields.gradient_field import gradient_field
@@ -72,7 +80,7 @@ def test_compare_gives_the_librarys_distance(zoo):
     ]
     assert found["distance"] == pytest.approx(distance(*fields), abs=1e-6)
     labels = [model(references.images).argmax(1) for model in models]
-    assert found["unlike_labels"] == (labels[0] != labels[1]).double().mean().item()
+    assert found["label_disagreement"] == (labels[0] != labels[1]).double().mean().item()
     assert found["same_architecture"]
     assert found["references"] == 6
     with FieldStore(zoo / "fields" / "victim.h5") as store:
@@ -156,7 +164,7 @@ def test_the_verdicts_report(zoo, tmp_path):
     verdict_of(zoo, zoo / "copy.safetensors", "--report", page, status=3)
     text = page.read_text(encoding="utf-8")
     assert "Was copy made from victim?" in text
-    assert "copy is nearer to it than honest models are: derived (p = 0.05" in text
+    assert "copy is nearer to it than independent models are: derived (p = 0.05" in text
     assert text.count("data:image/png;base64,") == 4
     assert "modelgif" in text
 
@@ -243,7 +251,16 @@ def test_what_was_not_understood_is_status_2():
 
 def test_help_names_every_verb():
     text = run("--help").stdout
-    for verb in ("compare", "distance", "verdict", "select", "extract", "index", "info"):
+    for verb in (
+        "compare",
+        "distance",
+        "verdict",
+        "independents",
+        "select",
+        "extract",
+        "index",
+        "info",
+    ):
         assert verb in text
         assert "--json" in run(verb, *(["add"] if verb == "index" else []), "--help").stdout
 
@@ -258,7 +275,7 @@ def test_the_list_of_verbs_says_what_each_says_of_itself():
     ("line", "expected"),
     [
         ("modelgif com", ["plain,compare"]),
-        ("modelgif in", ["plain,index", "plain,info"]),
+        ("modelgif in", ["plain,independents", "plain,index", "plain,info"]),
         ("modelgif index ", ["plain,add", "plain,search"]),
         ("modelgif verdict --sus", ["plain,--suspect"]),
         ("modelgif compare zo", ["file,zo"]),
@@ -275,7 +292,7 @@ def test_shells_complete_verbs_options_and_files(line, expected, monkeypatch):
     assert done.stdout.split("\n")[: len(expected)] == expected
 
 
-def test_one_reference_and_unlike_labels(zoo, tmp_path):
+def test_one_reference_and_labels_that_cannot_be_compared(zoo, tmp_path):
     other = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=3&seed=4"
     references = References(torch.rand(2, 1, 8, 8), ("a", "b"))
     write_references(tmp_path / "r.safetensors", references)
@@ -283,5 +300,98 @@ def test_one_reference_and_unlike_labels(zoo, tmp_path):
         *("compare", zoo / "victim.safetensors", other, "--steps", "2"),
         *("--references", tmp_path / "r.safetensors"),
     )
-    assert found["unlike_labels"] is None
+    assert found["label_disagreement"] is None
     assert not found["same_architecture"]
+
+
+def test_every_model_is_loaded_once_and_one_at_a_time(zoo, monkeypatch):
+    loaded, alive = [], []
+    load = options.load
+
+    def counted(address, **settings):
+        gc.collect()
+        alive.append(sum(model() is not None for _, model in loaded))
+        model = load(address, **settings)
+        loaded.append((address, weakref.ref(model)))
+        return model
+
+    monkeypatch.setattr(options, "load", counted)
+    models = [str(zoo / "victim.safetensors"), *honest(zoo, range(4))]
+    said("distance", *models, *FEW)
+    assert [address for address, _ in loaded] == models
+    assert max(alive) <= 1
+
+
+def test_a_missing_file_is_named_before_any_model_is_described(zoo, monkeypatch):
+    opened = []
+    load = options.load
+    monkeypatch.setattr(options, "load", lambda a, **s: opened.append(a) or load(a, **s))
+    nowhere = str(zoo / "nowhere.safetensors")
+    done = run("distance", zoo / "victim.safetensors", nowhere, *FEW, status=1)
+    assert "nowhere.safetensors" in done.stderr
+    assert opened == [nowhere]
+
+
+HELP = """
+import sys
+from modelgif.cli.main import main
+
+try:
+    main(sys.argv[1:], prog_name="modelgif")
+finally:
+    heavy = {"torch", "pandas", "numpy", "matplotlib", "scipy", "h5py", "sklearn", "torchvision"}
+    print("imported:", *sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["verdict"], ["select"], ["extract"], ["index", "add"], ["info"], ["compare"]]
+)
+def test_help_imports_neither_torch_nor_pandas(words):
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *words, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Usage: modelgif" in done.stdout
+    assert done.stdout.endswith("imported:\n")
+
+
+@pytest.mark.parametrize(
+    ("library", "words", "extra"),
+    [
+        ("matplotlib", ["distance", NETWORK, NETWORK, *FEW, "--figure", "d.png"], "report"),
+        ("pandas", ["distance", NETWORK, NETWORK, *FEW, "-o", "d.csv"], "report"),
+        (
+            "torchvision",
+            ["compare", NETWORK, NETWORK, "--references", ".", "--size", "8"],
+            "images",
+        ),
+        ("sklearn", ["select", NETWORK, "--data", "digits"], "images"),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra(library, words, extra, tmp_path):
+    blocked = f"import sys\nsys.modules[{library!r}] = None\n" + HELP
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert (
+        f"needs {library}, which is not installed: pip install 'modelgif[{extra}]'" in done.stderr
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_extras_are_those_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    distributions = {"PIL": "pillow", "faiss": "faiss-cpu", "skimage": "scikit-image"}
+    distributions |= {"sklearn": "scikit-learn"}
+    for library, extra in extras.EXTRAS.items():
+        wanted = distributions.get(library, library)
+        assert any(
+            requirement.startswith(wanted)
+            for requirement in project["optional-dependencies"][extra]
+        )
+        assert not any(requirement.startswith(wanted) for requirement in project["dependencies"])

@@ -13,8 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
+from modelgif.data import data as data_module
 from modelgif.data.data import DEBIAN_FASHION_MNIST, ImageData, load_cifar, load_data
-from modelgif.experiment import data as data_module
 from modelgif.experiment.config import DataConfig, DataName
 
 
@@ -57,7 +57,7 @@ def test_the_digest_depends_on_every_part(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test_images": torch.zeros(1, 2, 1, 2)}, "alike in both splits, got [3, 2, 1, 1] and [1"),
+        ({"test_images": torch.zeros(1, 2, 1, 2)}, "in both splits, got [3, 2, 1, 1] and [1"),
         ({"train_images": torch.zeros(3, 2)}, "must be [N, C, H, W]"),
         ({"test_images": torch.zeros(0, 2, 1, 1)}, "made: test images must be [N, C, H, W]"),
         ({"train_images": torch.full((3, 2, 1, 1), 2.0)}, "must be float32 in [0, 1], got"),
@@ -213,7 +213,9 @@ def test_cifar_batches(tmp_path):
 def test_a_damaged_cifar_batch_is_refused(tmp_path):
     kind = small_cifar(tmp_path)
     (tmp_path / "small-batches-py" / "data_batch_2").write_bytes(b"damaged")
-    with pytest.raises(FileNotFoundError, match="holds no whole small-batches-py: put the extract"):
+    with pytest.raises(
+        FileNotFoundError, match="has no complete small-batches-py: put the extract"
+    ):
         load_cifar(kind, tmp_path, download=False)
 
 
@@ -221,7 +223,7 @@ def test_a_damaged_cifar_batch_is_refused(tmp_path):
     ("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
 )
 def test_missing_cifar_says_the_ways_out(tmp_path, name, folder):
-    with pytest.raises(FileNotFoundError, match=f"no whole {folder}: .*download: true"):
+    with pytest.raises(FileNotFoundError, match=f"no complete {folder}: .*download: true"):
         load_data(name, root=tmp_path)
     with pytest.raises(ValueError, match=f"give root, the folder that .* {folder}"):
         load_data(name)

@@ -79,7 +79,7 @@ def test_a_damaged_image_is_named(tmp_path, name, content, reason):
     for part in ("train", "test"):
         save(tmp_path / part / "cat" / "a.png", (0, 0, 0))
     (tmp_path / "test" / "cat" / name).write_bytes(content)
-    message = rf"test/cat/{name} is no sound image: .*{reason}.*; mend it or take it away"
+    message = rf"test/cat/{name} is not a valid image: .*{reason}.*; repair or remove it"
     with pytest.raises(ValueError, match=message):
         read_image_folder(tmp_path, 4)
 

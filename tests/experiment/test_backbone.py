@@ -10,7 +10,7 @@ from modelgif.experiment.backbone import (
     cut_head,
     feature_count,
 )
-from modelgif.experiment.determinism import deterministic_convolutions
+from modelgif.experiment.seeding import deterministic_convolutions
 from modelgif.experiment.training import predict
 from modelgif.fields.features import penultimate_features
 from modelgif.loading.load import load_model

@@ -114,7 +114,7 @@ def test_the_field_rules_are_those_of_the_quadrature():
         ("field: {n_steps: true}", "field.n_steps: must be a whole number, got True."),
         ("field: {cumulative: 1}", "field.cumulative: must be true or false, got 1."),
         ("field: {cumulative: yes}", "field.cumulative: must be true or false, got 'yes'."),
-        ("field: {target: 3}", "field.target: must be a text, got 3."),
+        ("field: {target: 3}", "field.target: must be a string, got 3."),
         ("field: {target: ''}", "field.target: must have at least 1 character, got ''."),
         (
             "field: {n_steps: 0}",
@@ -147,7 +147,7 @@ def test_the_field_rules_are_those_of_the_quadrature():
         ),
         (
             f"field: {{target: [{'a' * 200}]}}",
-            f"field.target: must be a text, got ['{'a' * 75}....",
+            f"field.target: must be a string, got ['{'a' * 75}....",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_the_options_of_a_field_are_arguments_of_extract():
     options = FieldConfig(dtype="float64", n_steps=7).options()
     assert options["dtype"] is torch.float64
     assert options["n_steps"] == 7
-    assert set(options) <= set(inspect.signature(modelgif.zoo.extract).parameters)
+    assert set(options) <= set(inspect.signature(modelgif.extract).parameters)
     assert set(FieldConfig.model_fields) == set(options) | {"target", "baseline"}
 
 
@@ -204,7 +204,10 @@ def test_overrides_change_add_and_replace(load):
         ("field.n_step=2", "field.n_step: unknown key, got 2; did you mean n_steps?"),
         ("fild.n_steps=2", "fild: unknown key, got {'n_steps': 2}; did you mean field?"),
         ("field={n_steps: 0}", "field.n_steps: must be greater than or equal to 1, got 0."),
-        ("data.name.x=1", "data.name is no mapping but 'digits'; override data.name as a whole."),
+        (
+            "data.name.x=1",
+            "data.name is not a mapping but 'digits'; override data.name as a whole.",
+        ),
         ("field.=1", "must look like key=value or key.subkey=value."),
         ("note=!!str x", "line 1: a YAML tag is not allowed here; write the plain value."),
     ],
@@ -235,7 +238,7 @@ def test_a_good_override_takes_no_blame(load):
     [
         ("# nothing\n", "the file is empty; its keys are epochs, lr, milestones."),
         ("- 1", "must be a mapping with the keys epochs, lr, milestones, got [1]."),
-        ("lr: 1\nlr: 2", "line 2: the key 'lr' comes twice."),
+        ("lr: 1\nlr: 2", "line 2: the key 'lr' appears twice."),
         ("lr: [1", "line 1: unreadable YAML"),
     ],
 )

@@ -40,10 +40,10 @@ def test_a_text_has_one_plain_meaning(text, value):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' comes twice."),
-        ("a:\n  - b: 1\n    b: 2", "line 3: the key 'b' comes twice."),
-        ("a: 1\n2: 1", "line 2: a key must be a text, got 2."),
-        ("a: 1\n[b]: 1", "line 2: a key must be a text, got ['b']."),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' appears twice."),
+        ("a:\n  - b: 1\n    b: 2", "line 3: the key 'b' appears twice."),
+        ("a: 1\n2: 1", "line 2: a key must be a string, got 2."),
+        ("a: 1\n[b]: 1", "line 2: a key must be a string, got ['b']."),
         ("a: 1\nb: !!python/object:os.system {}", "line 2: a YAML tag is not allowed here"),
         ("a: !!int x", "line 1: a YAML tag is not allowed here"),
         ("a: &x [1]", "line 1: a YAML anchor is not allowed here"),

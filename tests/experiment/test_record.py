@@ -81,7 +81,7 @@ def test_numbers_that_are_not_finite_are_refused(field: str, number: float) -> N
 
 def test_repeated_records_are_refused_and_the_old_file_stays(tmp_path: Path) -> None:
     write_records(tmp_path / "r.csv", [AUC])
-    with pytest.raises(ValueError, match=r"told apart by testbed.*modelgif/pruned.* comes twice"):
+    with pytest.raises(ValueError, match=r"differ in testbed.*modelgif/pruned.* appears twice"):
         write_records(tmp_path / "r.csv", [AUC, replace(AUC, value=0.7)])
     assert read_records(tmp_path / "r.csv")["value"].tolist() == [AUC.value]
 

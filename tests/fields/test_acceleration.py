@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from modelgif.distances.distance import distance
 from modelgif.experiment.cifar_resnet import resnet8
 from modelgif.fields.acceleration import Acceleration, accelerate, autocast_distance
+from modelgif.fields.field_settings import FieldSettings
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.storage.field_store import FieldStore
 from modelgif.zoo.extract import extract
@@ -52,12 +53,12 @@ def test_autocast_states_the_error_that_it_makes(autocast, model: nn.Module, x: 
     field = gradient_field(fast, x, n_steps=6)
     assert field.dtype == torch.float32
     error = float(distance(field, gradient_field(model, x, n_steps=6)))
-    stated = autocast_distance(model, x, autocast, n_steps=6)
+    stated = autocast_distance(model, x, autocast, FieldSettings(n_steps=6))
     assert stated == pytest.approx(error, rel=1e-6)
     assert 1e-7 < stated < 0.1
     if autocast == "float16":
         # Three more bits.
-        assert stated < autocast_distance(model, x, "bfloat16", n_steps=6)
+        assert stated < autocast_distance(model, x, "bfloat16", FieldSettings(n_steps=6))
 
 
 def test_what_a_device_lacks_is_left_out_and_told(model: nn.Module, x: Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import modelgif as gif
-from modelgif.fields.number_format import refuse_quantised, working_precision
+from modelgif.fields.number_format import compute_dtype, refuse_quantised
 from modelgif.loading.load import load_model
 
 
@@ -65,6 +65,90 @@ def test_a_quantised_model_of_a_function_is_refused_by_address(tmp_path, monkeyp
         load_model("python:my_quantised:model")
 
 
+class EightBits(torch.Tensor):
+    """As torchao's dynamic int8 weight: it hides in nn.Linear, and drops the input's gradient."""
+
+    @staticmethod
+    def __new__(cls, weight):
+        like = {"dtype": weight.dtype, "device": weight.device, "requires_grad": False}
+        return torch.Tensor._make_wrapper_subclass(cls, weight.shape, **like)
+
+    def __init__(self, weight):
+        self.scale = weight.detach().abs().max() / 127
+        self.rounded = (weight.detach() / self.scale).round().to(torch.int8)
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is nn.functional.linear:
+            x, weight, bias = args
+            return nn.functional.linear(x.detach(), weight.rounded.float() * weight.scale, bias)
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.detach.default:
+            return args[0]
+        raise NotImplementedError(str(function))
+
+
+class Plain(torch.Tensor):
+    pass
+
+
+class Named(nn.Parameter):
+    pass
+
+
+@pytest.mark.parametrize("place", ["parameter", "buffer", "attribute"])
+def test_a_weight_whose_class_does_the_arithmetic_is_refused_before_any_pass(
+    network, images, place
+):
+    class Linear(nn.Linear):
+        def forward(self, x):
+            raise AssertionError("no pass")
+
+    weight = EightBits(torch.rand(5, 4 * 36))
+    network[3] = Linear(4 * 36, 5)
+    del network[3].weight
+    if place == "parameter":
+        # As nn.Parameter keeps the class of such a weight.
+        network[3]._parameters["weight"] = weight
+    elif place == "buffer":
+        network[3].register_buffer("weight", weight)
+    else:
+        network[3].weight = weight
+    message = (
+        rf"^Sequential has a weight .*\(3\.weight is a {__name__}\.EightBits\).*floating point"
+    )
+    with pytest.raises(TypeError, match=message):
+        gif.gradient_field(network, images, n_steps=2)
+
+
+def test_the_weight_of_the_test_does_drop_gradients(images):
+    layer = nn.Linear(3, 2)
+    layer._parameters["weight"] = EightBits(torch.rand(2, 3))
+    x = torch.rand(4, 3, requires_grad=True)
+    assert type(layer) is nn.Linear
+    (gradient,) = torch.autograd.grad((layer(x) + x[:, :2]).sum(), x)
+    assert torch.equal(gradient, torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        nn.Parameter(torch.zeros(2)),
+        nn.Buffer(torch.zeros(2)),
+        Named(torch.zeros(2)),
+        nn.Parameter(torch.zeros(2).as_subclass(Plain)),
+        nn.parameter.UninitializedParameter(),
+    ],
+)
+def test_weights_of_other_names_alone_are_described(weight):
+    model = nn.Module()
+    model.weight = weight
+    refuse_quantised(model, "it")
+
+
 def test_an_operator_without_a_gradient_is_an_error_not_a_zero(network, images):
     quantised = dynamic(network)
 
@@ -117,8 +201,8 @@ def test_coarse_weights_are_computed_in_float32(network, images, dtype, part):
         ((), None),
     ],
 )
-def test_the_working_precision(formats, expected):
+def test_the_compute_dtype(formats, expected):
     model = nn.Module()
     for i, dtype in enumerate(formats):
         model.register_buffer(f"b{i}", torch.zeros(2, dtype=dtype))
-    assert working_precision(model) == expected
+    assert compute_dtype(model) == expected

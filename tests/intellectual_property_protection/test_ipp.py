@@ -31,6 +31,8 @@ from intellectual_property_protection.zoo import roster
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
+from modelgif.methods import METHODS
 from modelgif.ranking import auc
 from modelgif.references.file import read_references
 
@@ -104,7 +106,7 @@ def test_scores_are_means_over_the_first_references(finished, smoke):
         found = read_comparison(comparison_path(finished, member))
         for source in smoke.references.sources:
             first = [i for i, name in enumerate(ids) if name.startswith(f"{source}/")][:count]
-            expected = found.means["field_last"][first].mean()
+            expected = found.per_reference["field_last"][first].mean()
             assert scores.loc[member.name, f"field_last@{source}"] == pytest.approx(expected)
 
 
@@ -113,7 +115,7 @@ def test_every_score_is_measured_for_every_attack_it_can_describe(records, smoke
     transfers = {"transfer_all", "transfer_last"}
     for name in score_names(smoke.references, smoke.evaluation):
         found = set(values(records, str(name), "auc_pooled").index)
-        needs_labels = name.method in ("labels", "jsd", "kl", "ipguard")
+        needs_labels = name.method in METHODS and METHODS[name.method].same_classes
         assert found == (attacks - transfers if needs_labels else attacks), name
 
 
@@ -297,3 +299,9 @@ def test_the_papers_table_is_the_published_one():
 def test_a_configuration_that_makes_no_sense_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(IPPConfig, f"{CONFIGS}/smoke.yaml", [override])
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    stages = stages_of(finished)
+    assert [path for stage in stages for path in stage.missing] == []
+    assert all(stage.made for stage in stages)

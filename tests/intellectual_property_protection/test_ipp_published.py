@@ -27,8 +27,8 @@ from modelgif.experiment.config import load_config
 from modelgif.experiment.networks import convnet
 from modelgif.experiment.run import open_run
 from modelgif.loading.checkpoint import read_card
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError
 
 
 def by_file():
@@ -105,7 +105,7 @@ def test_a_published_resnet18_is_read_by_its_published_name(tmp_path):
     (tmp_path / "model").mkdir()
     torch.save(network.state_dict(), tmp_path / "model" / "clean_model_5.pth")
     zoo = PublishedZoo(tmp_path, load_data("digits"), torch.device("cpu"))
-    model = zoo.make(by_file()["model/clean_model_5.pth"], None)
+    model = zoo.build(by_file()["model/clean_model_5.pth"], None)
     images = torch.rand(2, 3, 32, 32)
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(1, 3, 1, 1)
     std = torch.tensor([0.2023, 0.1994, 0.2010]).reshape(1, 3, 1, 1)
@@ -164,7 +164,7 @@ def test_the_stage_reads_a_zoo_of_tiny_files(tmp_path, monkeypatch):
             "moved", "suspect", "transfer", TINY, parent="victim", label_set="cifar100"
         ): "finetune_model/finetune_C_0.pth",
     }
-    for name in ("published_files", "published_zoo", "zoo"):
+    for name in ("models.published_files", "models.published_zoo", "zoo"):
         monkeypatch.setattr(
             f"intellectual_property_protection.{name}.published_files", lambda: members
         )

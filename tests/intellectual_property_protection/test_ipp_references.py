@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,16 +20,33 @@ from intellectual_property_protection.comparing.comparison_file import (
     read_comparison,
     write_comparison,
 )
-from intellectual_property_protection.comparing.methods import FIELD_STEPS, MEANS, WHOLES
-from intellectual_property_protection.comparing.victim_comparison import ZERO_CELLS, Bench
+from intellectual_property_protection.comparing.victim_comparison import (
+    ZERO_CELLS,
+    VictimComparison,
+)
 from intellectual_property_protection.config import IPPConfig
 from intellectual_property_protection.evaluation_config import ReferencesConfig
+from intellectual_property_protection.methods import (
+    FIELD_STEPS,
+    PER_REFERENCE_NAMES,
+    SET_NAMES,
+    SETS,
+)
 from modelgif.data.data import load_data
 from modelgif.distances.distance import distance, distance_per_reference
 from modelgif.experiment.config import load_config
 from modelgif.experiment.training import predict
 from modelgif.fields.gradient_field import gradient_field
-from modelgif.methods import attribution, ipguard, label_agreement, output_divergence, sac, zest
+from modelgif.methods import (
+    METHODS,
+    Method,
+    attribution,
+    ipguard,
+    label_agreement,
+    output_divergence,
+    sac,
+    zest,
+)
 from modelgif.zoo.extract import extract
 
 SOURCES = ("random", "misclassified", "cutmix", "adversarial")
@@ -131,8 +149,8 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path):
     made.put("sac@random", 0.25, digest("b", 1))
     write_comparison(path, made)
     read = read_comparison(path)
-    assert np.array_equal(read.means["field"], made.means["field"])
-    assert (read.wholes, read.made_from) == (made.wholes, made.made_from)
+    assert np.array_equal(read.per_reference["field"], made.per_reference["field"])
+    assert (read.of_sets, read.made_from) == (made.of_sets, made.made_from)
     assert read.holds("field", digest("a"))
     assert not read.holds("field", digest("b"))
     with pytest.raises(ValueError, match="field is not finite"):
@@ -140,16 +158,16 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def bench(candidates, victim, tmp_path_factory):
+def comparison(candidates, victim, tmp_path_factory):
     config = load_config(
         IPPConfig,
         CONFIG,
         [
             "field.n_steps=6",
             "field.storage=float32",
-            f"evaluation.means=[{','.join([*FIELD_STEPS, *MEANS])}]",
-            f"evaluation.wholes=[{','.join(WHOLES)}]",
-            "evaluation.whole_sources=[random, cutmix]",
+            f"evaluation.per_reference_methods=[{','.join(PER_REFERENCE_NAMES)}]",
+            f"evaluation.set_methods=[{','.join(SET_NAMES)}]",
+            "evaluation.set_sources=[random, cutmix]",
             "references.pool=12",
             "references.count=5",
         ],
@@ -157,35 +175,41 @@ def bench(candidates, victim, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fields")
     options = config.field.options()
     extract({"v": victim}, candidates, folder, baseline=0.3, progress=False, **options)
-    return Bench(config, candidates, 0.3, victim, folder / "v.h5")
+    return VictimComparison(config, candidates, 0.3, victim, folder / "v.h5")
+
+
+def compare(comparison, model, found, *, same_classes=True, same_architecture=True):
+    comparison.compare_with_victim(
+        model, found, same_classes=same_classes, same_architecture=same_architecture
+    )
 
 
 @pytest.fixture(scope="module")
-def compared(bench):
+def compared(comparison):
     found = Comparison()
-    bench.compare(network(1), found, same_labels=True)
+    compare(comparison, network(1), found)
     return found
 
 
-def test_the_victim_is_at_distance_zero_from_itself(bench, victim):
+def test_the_victim_is_at_distance_zero_from_itself(comparison, victim):
     found = Comparison()
-    bench.compare(victim, found, same_labels=True)
-    assert set(found.means) == {*FIELD_STEPS, *MEANS}
-    assert all(np.abs(values).max() < 1e-9 for values in found.means.values())
-    assert {name: abs(value) for name, value in found.wholes.items()} == pytest.approx(
-        dict.fromkeys(found.wholes, 0.0), abs=1e-6
+    compare(comparison, victim, found)
+    assert set(found.per_reference) == set(PER_REFERENCE_NAMES)
+    assert all(np.abs(values).max() < 1e-9 for values in found.per_reference.values())
+    assert {name: abs(value) for name, value in found.of_sets.items()} == pytest.approx(
+        dict.fromkeys(found.of_sets, 0.0), abs=1e-6
     )
 
 
-def test_means_are_those_of_the_library(bench, compared, candidates, victim):
+def test_per_reference_methods_are_those_of_the_library(comparison, compared, candidates, victim):
     images, other = candidates.images, network(1)
     a, b = (gradient_field(m, images, n_steps=6, baseline=0.3) for m in (victim, other))
     each = distance_per_reference(a, b).numpy()
-    assert compared.means["field"] == pytest.approx(each, abs=1e-6)
-    assert compared.means["field_last"].mean() == pytest.approx(
+    assert compared.per_reference["field"] == pytest.approx(each, abs=1e-6)
+    assert compared.per_reference["field_last"].mean() == pytest.approx(
         distance(a[:, 5:], b[:, 5:]), abs=1e-6
     )
-    assert compared.means["field_late"].mean() == pytest.approx(
+    assert compared.per_reference["field_late"].mean() == pytest.approx(
         distance(a[:, 3:], b[:, 3:]), abs=1e-6
     )
     for name, method, options, choice in (
@@ -198,11 +222,11 @@ def test_means_are_those_of_the_library(bench, compared, candidates, victim):
     ):
         described = [method.describe(m, images, **options) for m in (victim, other)]
         expected = method.compare(*described, **choice)
-        assert compared.means[name].mean() == pytest.approx(expected, abs=1e-6), name
-    assert compared.wholes[ZERO_CELLS] == 0
+        assert compared.per_reference[name].mean() == pytest.approx(expected, abs=1e-6), name
+    assert compared.of_sets[ZERO_CELLS] == 0
 
 
-def test_wholes_are_those_of_the_library_at_the_first_references(compared, candidates, victim):
+def test_set_methods_are_those_of_the_library_at_the_first_references(compared, candidates, victim):
     for source in ("random", "cutmix"):
         images = first_of(candidates, source, 5).images
         for name, method, options in (
@@ -212,54 +236,83 @@ def test_wholes_are_those_of_the_library_at_the_first_references(compared, candi
         ):
             described = [method.describe(m, images, **options) for m in (victim, network(1))]
             expected = method.compare(*described)
-            assert compared.wholes[f"{name}@{source}"] == pytest.approx(expected, abs=1e-6), name
-    assert set(compared.wholes) == {
+            assert compared.of_sets[f"{name}@{source}"] == pytest.approx(expected, abs=1e-6), name
+    assert set(compared.of_sets) == {
         ZERO_CELLS,
-        *(f"{name}@{source}" for name in WHOLES for source in ("random", "cutmix")),
+        *(f"{name}@{source}" for name in SETS for source in ("random", "cutmix")),
     }
-    assert 0 <= compared.wholes["ipguard@random"] <= 1
+    assert 0 <= compared.of_sets["ipguard@random"] <= 1
     assert ipguard.compare(torch.tensor([1, 2]), torch.tensor([1, 3])) == 0.5
 
 
-def test_permuted_classes_change_only_methods_that_know_them(bench, victim):
+def test_permuted_classes_change_only_methods_that_know_them(comparison, victim):
     permuted = network(0)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     permuted[3].weight.data = victim[3].weight.data[order]
     permuted[3].bias.data = victim[3].bias.data[order]
     found = Comparison()
-    bench.compare(permuted, found, same_labels=False)
-    known = {name for name, method in {**MEANS, **WHOLES}.items() if method.any_labels}
-    assert {name.split("@")[0] for name in {**found.means, **found.wholes}} == {
+    compare(comparison, permuted, found, same_classes=False)
+    known = {name for name, method in METHODS.items() if not method.same_classes}
+    assert {name.split("@")[0] for name in {**found.per_reference, **found.of_sets}} == {
         *known,
         *FIELD_STEPS,
         ZERO_CELLS,
     }
     assert not {"labels", "jsd", "kl", "ipguard"} & known
-    assert all(np.abs(values).max() < 1e-6 for values in found.means.values())
-    assert {name: abs(value) for name, value in found.wholes.items()} == pytest.approx(
-        dict.fromkeys(found.wholes, 0.0), abs=1e-5
+    assert all(np.abs(values).max() < 1e-6 for values in found.per_reference.values())
+    assert {name: abs(value) for name, value in found.of_sets.items()} == pytest.approx(
+        dict.fromkeys(found.of_sets, 0.0), abs=1e-5
     )
 
 
-def test_only_what_is_missing_is_computed(bench, compared, monkeypatch):
-    found = Comparison(dict(compared.means), dict(compared.wholes), dict(compared.made_from))
+def test_a_method_is_used_as_it_declares(comparison, victim, monkeypatch):
+    declared = Method(
+        "toy",
+        "how often labels agree",
+        label_agreement.describe,
+        lambda a, b: 1 - label_agreement.compare(a, b),
+        access="labels",
+        bounds=(0.0, 1.0),
+        nearer="higher",
+        same_architecture=True,
+        source="nowhere",
+    )
+    monkeypatch.setitem(SETS, "toy", declared)
+    evaluation = comparison.config.evaluation.model_copy(update={"set_methods": ("toy",)})
+    config = comparison.config.model_copy(update={"evaluation": evaluation})
+    monkeypatch.setattr(comparison, "config", config)
+    found = Comparison()
+    compare(comparison, network(1), found, same_architecture=False)
+    assert not {"toy@random", "toy@cutmix"} & set(found.of_sets)
+    compare(comparison, victim, found)
+    assert found.of_sets["toy@random"] == -1
+    monkeypatch.setitem(SETS, "toy", replace(declared, nearer="lower"))
+    again = Comparison()
+    compare(comparison, victim, again)
+    assert again.of_sets["toy@random"] == 1
+
+
+def test_only_what_is_missing_is_computed(comparison, compared, monkeypatch):
+    found = Comparison(
+        dict(compared.per_reference), dict(compared.of_sets), dict(compared.made_from)
+    )
     monkeypatch.setattr(
         "intellectual_property_protection.comparing.victim_comparison.gradient_field", None
     )
-    bench.compare(network(1), found, same_labels=True)
-    del found.made_from["jsd"], found.means["jsd"]
-    bench.compare(network(1), found, same_labels=True)
-    assert np.array_equal(found.means["jsd"], compared.means["jsd"])
+    compare(comparison, network(1), found)
+    del found.made_from["jsd"], found.per_reference["jsd"]
+    compare(comparison, network(1), found)
+    assert np.array_equal(found.per_reference["jsd"], compared.per_reference["jsd"])
     with pytest.raises(TypeError):  # other weights: the field is needed again
-        bench.compare(network(2), found, same_labels=True)
+        compare(comparison, network(2), found)
 
 
-def test_cells_without_direction_are_counted_without_a_warning(bench):
+def test_cells_without_direction_are_counted_without_a_warning(comparison):
     dead = network(5)
     nn.init.zeros_(dead[3].weight)
     found = Comparison()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        bench.compare(dead, found, same_labels=True)
-    assert found.wholes[ZERO_CELLS] == 48 * 6
-    assert (found.means["field"] == 1).all()
+        compare(comparison, dead, found)
+    assert found.of_sets[ZERO_CELLS] == 48 * 6
+    assert (found.per_reference["field"] == 1).all()

@@ -8,13 +8,13 @@ from torch import nn
 
 from modelgif.loading import checkpoint
 from modelgif.loading.checkpoint import (
-    CheckpointError,
     is_complete,
     read_card,
     read_checkpoint,
     weights_sha256,
     write_checkpoint,
 )
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.preprocessing import Preprocessed
 
 CARD = {"architecture": "python:package.nets:small?width=4", "recipe": "scratch", "accuracy": 0.5}
@@ -135,7 +135,7 @@ def test_what_is_not_a_dense_tensor_is_refused(path, model, message):
     ("card", "message"),
     [
         ({}, "architecture must be an address such as .*got None"),
-        ({"architecture": "file:/etc/secret.pt"}, "must begin with torchvision:, timm: or python:"),
+        ({"architecture": "file:/etc/secret.pt"}, "must begin with python:, timm: or torchvision:"),
         ({"architecture": "torchvision:resnet18?weights=DEFAULT"}, "leave out weights="),
         (CARD | {"preprocessing": {"mean": 1}}, "given together"),
         (CARD | {"accuracy": float("nan")}, "plain finite JSON"),
@@ -178,7 +178,7 @@ def test_one_flipped_bit_is_found(network, path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    message = r"victim\.safetensors are not those of its card.*delete it and victim\.json"
+    message = r"victim\.safetensors are not those of its card.*make it and victim\.json again"
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(path)
     assert not is_complete(path)
@@ -189,7 +189,7 @@ def test_missing_and_cut_files_are_refused(network, path):
         read_checkpoint(path)
     write_checkpoint(path, network, CARD)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"victim\.safetensors is no whole safetensors file"):
+    with pytest.raises(CheckpointError, match=r"victim\.safetensors is not a complete safetensors"):
         read_checkpoint(path)
     path.unlink()
     with pytest.raises(CheckpointError, match=r"there is no file .*victim\.safetensors"):
@@ -200,14 +200,14 @@ def test_missing_and_cut_files_are_refused(network, path):
     ("change", "message"),
     [
         (lambda _: "[]", "must be a JSON object, got a list"),
-        (lambda text: text[:20], "delete it and make the checkpoint again: .*line"),
+        (lambda text: text[:20], "make the checkpoint again: .*line"),
         (lambda _: "[" * 100_000, "maximum recursion"),
         (
             lambda text: text.replace('"schema_version": 1', '"schema_version": 2'),
             "version 1, got 2",
         ),
         (lambda text: text.replace("weights_sha256", "sha"), "64 hexadecimal digits, got None"),
-        (lambda text: text.replace("python:", "file:"), "must begin with torchvision:"),
+        (lambda text: text.replace("python:", "file:"), "must begin with python:"),
         (lambda text: text.replace("{", '{"preprocessing": [],', 1), "must map mean, std and size"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_damaged_card_is_refused(network, path, change, message):
     write_checkpoint(path, network, CARD)
     card = path.with_suffix(".json")
     card.write_text(change(card.read_text()))
-    with pytest.raises(CheckpointError, match=rf"victim\.json is not a sound card.*{message}"):
+    with pytest.raises(CheckpointError, match=rf"victim\.json is not a valid card.*{message}"):
         read_card(path)
     assert not is_complete(path)
 
@@ -223,5 +223,5 @@ def test_a_damaged_card_is_refused(network, path, change, message):
 def test_a_card_in_another_encoding_is_refused(network, path):
     write_checkpoint(path, network, CARD)
     path.with_suffix(".json").write_bytes(json.dumps(CARD | {"data": "é"}).encode("utf-16"))
-    with pytest.raises(CheckpointError, match="not a sound card"):
+    with pytest.raises(CheckpointError, match="not a valid card"):
         read_card(path)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -7,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from modelgif.experiment.networks import network_address
-from modelgif.loading.checkpoint import CheckpointError, weights_sha256, write_checkpoint
+from modelgif.loading.checkpoint import weights_sha256, write_checkpoint
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
 from modelgif.loading.preprocessing import Preprocessed
 
@@ -84,7 +86,7 @@ def test_weights_without_a_card_need_their_architecture(path, suffix):
     assert found.preprocessing == {"mean": [0.5], "std": [2.0]}
     path.with_suffix(".json").write_text("{}")
     with pytest.raises(
-        ValueError, match=r"victim\.json says already what .* leave out architecture="
+        ValueError, match=r"victim\.json already says what .* leave out architecture="
     ):
         load_model(address)
 
@@ -165,7 +167,7 @@ def test_a_function_typed_here_is_called(factory):
         ("python:my_networks:number", TypeError, r"must return a torch\.nn\.Module, got int"),
         ("python:my_networks:linear?m=1", TypeError, "unexpected keyword argument 'm'"),
         ("file:x.pt?architecure=timm:x", ValueError, "got 'architecure'.*mean architecture?"),
-        ("file:x.pt?architecture=file:y.pt", ValueError, "must begin with torchvision:"),
+        ("file:x.pt?architecture=file:y.pt", ValueError, "must begin with python:"),
         ("file:none.safetensors", CheckpointError, "no card none.json"),
         ("files:x.pt", ValueError, "unknown scheme 'files'.*Did you mean file?"),
     ],
@@ -210,5 +212,82 @@ def test_a_card_names_no_other_file(path):
     card = path.with_suffix(".json")
     content = json.loads(card.read_text())
     card.write_text(json.dumps(content | {"architecture": "file:../other.safetensors"}))
-    with pytest.raises(CheckpointError, match="must begin with torchvision:, timm: or python:"):
+    with pytest.raises(CheckpointError, match="must begin with python:, timm: or torchvision:"):
         load_model(f"file:{path}")
+
+
+def test_a_path_is_an_address_of_a_file(path, monkeypatch):
+    model = load_model(CONVNET)
+    write_checkpoint(path, model, {"architecture": CONVNET})
+    monkeypatch.chdir(path.parent)
+    for name in (
+        path,
+        str(path),
+        path.name,
+        Path(path.name),
+        Path("..", path.parent.name) / path.name,
+    ):
+        found = load_model(name)
+        assert weights_sha256(found) == weights_sha256(model)
+        assert found.address == f"file:{name}"
+    assert load_model(f"{path.name}?size=16").preprocessing == {"size": [16, 16]}
+
+
+def test_keywords_beside_an_architecture_are_its_arguments(path):
+    architecture = "timm:resnet10t"
+    model, path = load_model(architecture, num_classes=7, seed=3), path.with_suffix(".pt")
+    torch.save(model.network.state_dict(), path)
+    found = load_model(
+        path, architecture=architecture, num_classes=7, mean=(0.5, 0.4, 0.3), std=[1, 1, 2]
+    )
+    assert weights_sha256(found) == weights_sha256(model)
+    assert found.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [1.0, 1.0, 2.0]}
+    inner = quote("timm:resnet10t?num_classes=7", safe=",:/")
+    assert found.address == f"file:{path}?architecture={inner}&mean=0.5,0.4,0.3&std=1,1,2"
+    # The address alone gives the model back.
+    assert weights_sha256(load_model(found.address)) == weights_sha256(model)
+    with pytest.raises(CheckpointError, match="weights of another shape"):
+        load_model(path, architecture=architecture, num_classes=8)
+    with pytest.raises(ValueError, match="num_classes is given twice"):
+        load_model(path, architecture=f"{architecture}?num_classes=7", num_classes=7)
+    with pytest.raises(ValueError, match="architecture is given twice"):
+        load_model(f"{path}?architecture={inner}", architecture=architecture)
+
+
+def test_matching_in_order_is_a_keyword_too(path):
+    model, path = load_model(CONVNET), path.with_suffix(".pth")
+    torch.save({f"module.{k}": v for k, v in model.network.state_dict().items()}, path)
+    found = load_model(path, architecture=CONVNET, match="order")
+    assert weights_sha256(found) == weights_sha256(model)
+
+
+def test_keywords_without_an_architecture_are_the_addresss_own(factory, path):
+    spelled = load_model(f"python:{factory}:linear?n=3&bias=false&seed=2")
+    found = load_model(f"python:{factory}:linear", n=3, bias=False, seed=2)
+    assert weights_sha256(found) == weights_sha256(spelled)
+    write_checkpoint(path, load_model(CONVNET), {"architecture": CONVNET})
+    assert load_model(path, mean=0.5, std=2).preprocessing == {"mean": [0.5], "std": [2.0]}
+    with pytest.raises(ValueError, match="a file's address takes .*got 'num_clases'"):
+        load_model(path, num_clases=3)
+    with pytest.raises(ValueError, match=r"the architecture must begin with .*got 'file:"):
+        load_model(path.with_suffix(".pt"), architecture="file:other.pt")
+
+
+@pytest.mark.parametrize("name", ["none.safetensors", "zoo/none.pt", Path("none.pth")])
+def test_a_path_that_does_not_exist_is_told_with_where_it_was_looked_for(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    message = (
+        rf"there is no file {name}, and no card none\.json .*relative paths start in {tmp_path}"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        load_model(name)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(name, architecture=CONVNET)
+    with pytest.raises(
+        CheckpointError, match=rf"there is no file {tmp_path}/none\.pt, .*: correct the path\."
+    ):
+        load_model(tmp_path / "none.pt")
+    with pytest.raises(ValueError, match="bare path must end in the suffix of its file"):
+        load_model("none")

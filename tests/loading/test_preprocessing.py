@@ -112,7 +112,7 @@ def test_inputs_that_are_no_pixels_are_refused(network, x, error, message):
         ([0.5], "must map mean, std and size"),
         ({"means": 0.5}, "got 'means'. Did you mean mean?"),
         ({"mean": 0.5}, "given together"),
-        ({"mean": [0.5, 0.5], "std": [1]}, "alike in length"),
+        ({"mean": [0.5, 0.5], "std": [1]}, "equal lengths"),
         ({"mean": 0, "std": 0}, "std must be positive"),
         ({"mean": "0.5", "std": 1}, "mean must be a list of finite numbers, got '0.5'"),
         ({"mean": [float("nan")], "std": 1}, "finite numbers"),

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from modelgif.loading.state_dict import CheckpointError, in_order, load_strictly, read_state_dict
+from modelgif.loading.errors import CheckpointError
+from modelgif.loading.state_dict import in_order, load_strictly, read_state_dict
 
 
 @pytest.fixture

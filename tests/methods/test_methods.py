@@ -4,8 +4,11 @@ import copy
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,9 @@ from torch import Tensor, nn
 from modelgif import methods
 from modelgif.distances.distance import ZeroCellWarning
 from modelgif.fields.features import penultimate_features
+from modelgif.methods import METHODS as REGISTERED
 from modelgif.methods import (
+    Method,
     attribution,
     cka,
     dds,
@@ -28,7 +33,6 @@ from modelgif.methods import (
     model_diff,
     output_divergence,
     rsa,
-    sac,
     zest,
 )
 
@@ -99,40 +103,52 @@ def paired(model: nn.Module, x: Tensor, **options: Any) -> Tensor:
 Describe = Callable[..., Any]
 Compare = Callable[[Any, Any], float]
 
-METHODS: dict[str, tuple[Describe, Compare]] = {
-    "labels": (label_agreement.describe, label_agreement.compare),
-    "ipguard": (ipguard.describe, ipguard.compare),
-    "jensen_shannon": (output_divergence.describe, output_divergence.compare),
-    "kullback_leibler": (
-        output_divergence.describe,
-        partial(output_divergence.compare, kind="kullback_leibler"),
+
+def plain(method: Method) -> Method:
+    """A registered method at given references, on scores where it would take features."""
+    if method.prepare is not None:
+        return replace(method, prepare=None, options={})
+    options = {name: value for name, value in method.options.items() if name != "features"}
+    return replace(method, describe=partial(method.describe, **options))
+
+
+def variant(name: str, *, describe: Mapping[str, Any] | None = None, **changes: Any) -> Method:
+    """A registered method with other arguments of `describe`, or other properties."""
+    method = plain(REGISTERED[name])
+    if describe:
+        changes["describe"] = partial(method.describe, **describe)
+    return replace(method, **changes)
+
+
+# All registered methods, and variants that no testbed names.
+TESTED: dict[str, Method] = {name: plain(method) for name, method in REGISTERED.items()} | {
+    "ipguard": variant("ipguard", per_reference=ipguard.per_reference),
+    "model_diff": replace(REGISTERED["model_diff"], describe=paired, prepare=None),
+    "sac_gaussian": variant("sac", describe={"correlation": "gaussian"}),
+    "sac_probabilities": variant("sac", describe={"answer": "probabilities"}),
+    "zest": variant("zest", describe={"n_samples": 40}),
+    "zest_by_name": variant(
+        "zest",
+        describe={"n_samples": 40},
+        compare=partial(zest.compare, align=False),
+        same_classes=True,
     ),
-    "sac": (sac.describe, sac.compare),
-    "sac_gaussian": (partial(sac.describe, correlation="gaussian"), sac.compare),
-    "sac_probabilities": (partial(sac.describe, answer="probabilities"), sac.compare),
-    "sac_labels": (partial(sac.describe, answer="labels"), sac.compare),
-    "model_diff": (paired, model_diff.compare),
-    "zest": (partial(zest.describe, n_samples=40), zest.compare),
-    "zest_by_name": (
-        partial(zest.describe, n_samples=40),
-        partial(zest.compare, align=False),
-    ),
-    "cka": (cka.describe, cka.compare),
-    "cka_gaussian": (partial(cka.describe, kernel="gaussian"), cka.compare),
-    "cka_unbiased": (partial(cka.describe, unbiased=True), cka.compare),
-    "rsa": (rsa.describe, rsa.compare),
+    "cka_gaussian": variant("cka", describe={"kernel": "gaussian"}),
+    "cka_unbiased": variant("cka", describe={"unbiased": True}, bounds=(0.0, 2.0)),
     **{
-        f"dds_{name}": (partial(dds.describe, similarity=name), dds.compare)
-        for name in ("cosine", "pearson", "laplacian", "gaussian", "linear")
+        f"dds_{name}": variant("dds", describe={"similarity": name})
+        for name in ("pearson", "laplacian", "gaussian", "linear")
     },
-    **{
-        kind: (partial(attribution.describe, kind=kind, chunk_size=None), attribution.compare)
-        for kind in attribution.KINDS
-    },
-    "depara": (depara.describe, depara.compare),
 }
-BY_CLASS = {"labels", "ipguard", "jensen_shannon", "kullback_leibler", "zest_by_name"}
-ATTRIBUTIONS = set(attribution.KINDS)
+METHODS = {name: (method.describe, method.compare) for name, method in TESTED.items()}
+BY_CLASS = {name for name, method in TESTED.items() if method.same_classes}
+ATTRIBUTIONS = {method.name for method in attribution.METHODS}
+# Those that compare directions, of which zero has none.
+DIRECTIONAL = {name for name in TESTED if name.startswith(("cka", "dds", "rsa"))} | {
+    *ATTRIBUTIONS,
+    "depara",
+    "model_diff",
+}
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
@@ -165,12 +181,46 @@ def test_a_slightly_changed_copy_is_nearer_than_an_independent_network(name: str
 
 
 @every_method
-def test_the_order_of_the_two_models_matters_for_kl_only(name: str) -> None:
+def test_the_order_of_the_two_models_matters_where_declared(name: str) -> None:
     there, back = (between(name, network(a), network(b)) for a, b in ((0, 1), (1, 0)))
-    if name == "kullback_leibler":
-        assert abs(there - back) > 1e-3
-    else:
+    if TESTED[name].symmetric:
         assert there == pytest.approx(back, abs=1e-12)
+    else:
+        assert abs(there - back) > 1e-3
+
+
+@every_method
+def test_distances_keep_to_the_declared_bounds(name: str) -> None:
+    low, high = TESTED[name].bounds
+    found = [between(name, network(0), network(seed, gain=5)) for seed in range(1, 6)]
+    assert low <= min(found) < max(found) <= high
+
+
+@every_method
+def test_who_sees_more_than_labels(name: str) -> None:
+    describe, compare = METHODS[name]
+    x, net, other = references(), network(0).eval(), network(1).eval()
+
+    def labels(z: Tensor) -> Tensor:
+        """The same labels by other scores."""
+        z = net(z)
+        return z + 7 * nn.functional.one_hot(z.argmax(1), CLASSES).to(z)
+
+    changed = compare(describe(labels, x), describe(other, x))
+    same = changed == pytest.approx(compare(describe(net, x), describe(other, x)), abs=1e-9)
+    # Adding a constant to one score changes no gradient either.
+    assert same == (TESTED[name].access in ("labels", "gradients") and name != "depara")
+
+
+@every_method
+def test_who_needs_gradients(name: str) -> None:
+    describe, _ = METHODS[name]
+    net = network(0).eval()
+    if TESTED[name].access == "gradients":
+        with pytest.raises(TypeError, match="does not depend differentiably"):
+            describe(lambda z: net(z).detach(), references())
+    else:
+        describe(lambda z: net(z).detach(), references())
 
 
 @every_method
@@ -276,18 +326,22 @@ def test_models_that_always_answer_alike(name: str) -> None:
     one, other, x = constant(network(0)), constant(network(1)), references()
     describe, compare = METHODS[name]
     first, second, usual = describe(one, x), describe(other, x), describe(network(2), x)
-    has_direction = name.startswith(("sac", "zest", "kull", "jens", "labels", "ipguard"))
-    if has_direction:
-        assert compare(first, first) == 0
-        # Nothing changes from one reference to the next, and so nothing between two such models.
-        if name.startswith("sac"):
-            assert compare(first, second) == pytest.approx(0, abs=1e-12)
-        assert 0 < compare(first, usual) < math.inf
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        between_them = compare(first, second)
+        n_first = len(warned)
+        from_usual = compare(first, usual)
+    assert {warning.category for warning in warned} <= {ZeroCellWarning}
+    assert bool(warned) >= (name in DIRECTIONAL)
+    if warned:
+        assert (between_them, from_usual) == (0, 1)
+        assert 0 < n_first < len(warned)
         return
-    with pytest.warns(ZeroCellWarning):
-        assert compare(first, second) == 0
-    with pytest.warns(ZeroCellWarning):
-        assert compare(first, usual) == 1
+    assert compare(first, first) == 0
+    assert 0 < from_usual < math.inf
+    # Nothing changes from one reference to the next, and so nothing between two such models.
+    if name.startswith("sac"):
+        assert between_them == pytest.approx(0, abs=1e-12)
 
 
 @every_method
@@ -315,53 +369,47 @@ def test_models_of_unlike_label_sets_can_be_compared(name: str) -> None:
 
 
 def test_label_sets_must_agree_where_classes_are_compared() -> None:
-    for name in ("jensen_shannon", "zest_by_name"):
+    for name in ("jsd", "zest_by_name"):
         with pytest.raises(ValueError, match="classes"):
             between(name, network(0, 5), network(0, 8))
 
 
-MEANS: dict[str, tuple[Describe, Callable[[Any, Any], Tensor], Compare]] = {
-    name: (METHODS[name][0], module.per_reference, METHODS[name][1])
-    for name, module in {
-        "labels": label_agreement,
-        "ipguard": ipguard,
-        "jensen_shannon": output_divergence,
-        **dict.fromkeys(attribution.KINDS, attribution),
-    }.items()
-} | {
-    "kullback_leibler": (
-        output_divergence.describe,
-        partial(output_divergence.per_reference, kind="kullback_leibler"),
-        METHODS["kullback_leibler"][1],
-    )
-}
-
-
-@pytest.mark.parametrize("name", MEANS)
+@pytest.mark.parametrize("name", [n for n, method in TESTED.items() if method.is_per_reference])
 def test_terms_of_a_mean_are_each_reference_s_own(name: str) -> None:
-    describe, per_reference, compare = MEANS[name]
+    describe, compare = METHODS[name]
+    method = TESTED[name]
     a, b, x = network(0), network(1), references()
-    terms = per_reference(describe(a, x), describe(b, x))
+    terms = method.distances(describe(a, x), describe(b, x))
     assert terms.shape == (N,)
     assert terms.dtype == torch.float64
     assert terms.mean().item() == pytest.approx(compare(describe(a, x), describe(b, x)), rel=1e-12)
     chosen = torch.tensor([17, 3, 8])
-    own = per_reference(describe(a, x[chosen]), describe(b, x[chosen]))
+    own = method.distances(describe(a, x[chosen]), describe(b, x[chosen]))
     torch.testing.assert_close(own, terms[chosen], rtol=1e-4, atol=1e-6)
 
 
-def test_every_method_says_what_it_needs() -> None:
-    modules = {
+def test_every_file_declares_its_methods() -> None:
+    files = {
         found.name
         for found in pkgutil.iter_modules(methods.__path__)
-        if not found.name.startswith("_") and found.name != "superpixels"
-    }
-    assert set(methods.ACCESS) == modules
-    for name in modules:
+        if not found.name.startswith("_")
+    } - {"method", "registry"}
+    assert set(methods.ACCESS) == files
+    for name in files:
         module = importlib.import_module(f"modelgif.methods.{name}")
         assert callable(module.describe)
         assert callable(module.compare)
         assert "Source: " in module.__doc__
+        assert all(REGISTERED[method.name] is method for method in module.METHODS)
+
+
+def test_every_method_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "methods.md"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    for name in REGISTERED:
+        assert any(f"| `{name}` |" in row for row in rows), (
+            f"docs/methods.md has no row for the method {name}: run python -m docs.fill"
+        )
 
 
 def test_labels_of_dense_outputs_count_by_their_share() -> None:
@@ -425,7 +473,7 @@ def test_features_may_take_the_place_of_scores(module: Any) -> None:
     assert module.compare(first, second) > 0.05
     with pytest.raises(TypeError, match="features need a torch module, got function"):
         module.describe(lambda z: a(z), x, features=penultimate_features)
-    with pytest.raises(ValueError, match=r"one vector a reference, \[24, D\], got \[24, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"one vector per reference, \[24, D\], got \[24, 4, 4\]"):
         module.describe(a, x, features=lambda m, z: torch.zeros(len(z), 4, 4))
 
 

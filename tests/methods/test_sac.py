@@ -86,5 +86,5 @@ def test_bad_options_are_refused() -> None:
         described(a, correlation="rbf")
     with pytest.raises(ValueError, match="at least 2 references"):
         describe(lambda x: a[:1], torch.zeros(1, 1))
-    with pytest.raises(ValueError, match=r"one score a class.*got \[17, 1\]"):
+    with pytest.raises(ValueError, match=r"one score per class.*got \[17, 1\]"):
         described(a[:, :1])

@@ -5,7 +5,7 @@ from captum.attr import Lime
 from sklearn.linear_model import LinearRegression
 from torch import Tensor, nn
 
-from modelgif.methods.superpixels import superpixels
+from modelgif.methods import superpixels
 from modelgif.methods.zest import compare, describe
 
 N, SIDE, CLASSES = 5, 8, 4

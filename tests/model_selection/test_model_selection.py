@@ -30,14 +30,15 @@ from model_selection.sheets import (
 from model_selection.static_ranking import published_accuracy, published_taus, static_ranking
 from model_selection.tables import choice_table, note_table, seed_table, tau_table
 from model_selection.tasks import task_names
-from model_selection.taus import interval, resampled_taus, shuffled_taus, taus
+from model_selection.taus import resampled_taus, shuffled_taus, taus
 from model_selection.zoo import roster
 from modelgif import transferability
 from modelgif.experiment.config import Config, load_config
-from modelgif.experiment.measurement import Measurement
-from modelgif.experiment.record import Record, read_records
+from modelgif.experiment.record import Measurement, Record, read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
 from modelgif.reporting.table import write_csv
+from tests.support.finished import check_files, checked_workbook
 
 QUICK = EvaluationConfig(n_bootstrap=40, n_permutations=40)
 PLAIN = PedConfig(bases=(), grid=None)
@@ -169,13 +170,6 @@ def test_a_bootstrap_interval_against_all_draws_there_are():
     low, high = (found[MEAN, f"{TAU}_{end}"].value for end in ("low", "high"))
     assert [low, high] == pytest.approx(exact, abs=0.07)
     assert found[MEAN, TAU].value == pytest.approx(taus(x, y).mean())
-
-
-def test_percentile_intervals():
-    values = np.arange(101, dtype=float)
-    assert interval(values, 0.9) == pytest.approx((5, 95))
-    assert interval(np.append(values, np.nan), 0.9) == pytest.approx((5, 95))
-    assert interval(np.array([1.0, np.nan]), 0.9) is None
 
 
 def test_p_values_against_all_orders_there_are():
@@ -514,8 +508,7 @@ def finished(smoke, tmp_path_factory):
 def test_the_stages_leave_what_the_design_promises(finished, smoke):
     names = ["scores.csv", "halves.csv", "grid.csv", "records.csv", "results.xlsx"]
     names += [f"figures/{picture}.png" for picture in PICTURES]
-    assert all((finished.folder / name).stat().st_size > 0 for name in names)
-    assert not list(finished.folder.rglob("*.part"))
+    check_files(finished.folder, names)
     cells = len(roster(smoke)) * len(task_names(smoke))
     scores = pd.read_csv(finished.folder / "scores.csv")
     assert scores.groupby("score").size().to_dict() == dict.fromkeys(
@@ -523,9 +516,7 @@ def test_the_stages_leave_what_the_design_promises(finished, smoke):
     )
     halves = pd.read_csv(finished.folder / "halves.csv")
     assert len(halves) == 3 * 3 * cells
-    book = pd.read_excel(finished.folder / "results.xlsx", sheet_name=None)
-    records = read_records(finished.folder / "records.csv")
-    np.testing.assert_allclose(book["records"]["value"], records["value"], rtol=1e-12)
+    book = checked_workbook(finished.folder)
     assert book["accuracy"]["model"].tolist()[0] == roster(smoke)[-1].name
 
 
@@ -639,3 +630,11 @@ def test_scores_that_do_not_fit_together_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         ScoresConfig(**values)
     assert issubclass(ScoresConfig, Config)
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    # Its models are made up: the stages that would make them have not run.
+    for stage in stages_of(finished):
+        if stage.name in ("score", "evaluate", "plot"):
+            assert stage.made
+            assert not stage.missing

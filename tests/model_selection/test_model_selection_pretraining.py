@@ -15,7 +15,7 @@ from model_selection.pretraining.comparing import (
     nt_xent,
     partners,
 )
-from model_selection.pretraining.learn import learn, measured
+from model_selection.pretraining.learn import held_out_figure, learn
 from model_selection.pretraining.make import make_pretext
 from model_selection.pretraining.reconstruction import Denoising, Inpainting, masked_error
 from model_selection.pretraining.views import random_views
@@ -120,14 +120,14 @@ def test_views_are_squares_of_the_image_in_another_light():
 def test_noise_and_holes_are_as_large_as_asked_for():
     images = random(300, 1, 10, 8)
     mean = images.mean(0)
-    noisy, wanted = Denoising(backbone(), 16, mean, 0.4).spoil(images, generator())
+    noisy, wanted = Denoising(backbone(), 16, mean, 0.4).corrupt(images, generator())
     assert wanted.all()
     assert (noisy - images).std().item() == pytest.approx(0.4, rel=0.02)
-    spoilt, hidden = Inpainting(backbone(), 16, mean, 0.5).spoil(images, generator())
+    corrupted, hidden = Inpainting(backbone(), 16, mean, 0.5).corrupt(images, generator())
     assert hidden.shape == images.shape
     assert (hidden.sum((1, 2, 3)) == 5 * 4).all()
-    assert (spoilt[hidden] == 0.5).all()
-    assert torch.equal(spoilt[~hidden], images[~hidden])
+    assert (corrupted[hidden] == 0.5).all()
+    assert torch.equal(corrupted[~hidden], images[~hidden])
     # Every place that the hole fits in, and each a rectangle.
     corners = {tuple(h[0].nonzero().min(0).values.tolist()) for h in hidden}
     assert corners == {(y, x) for y in range(6) for x in range(5)}
@@ -225,12 +225,12 @@ def pretrained(name, network):
     torch.manual_seed(1)
     pretext = make_pretext(CASES[name], network, 16, data.train_images.mean(0))
     held_out = data.test_images, data.test_labels
-    before = measured(pretext, *held_out, generator=generator(9))
+    before = held_out_figure(pretext, *held_out, generator=generator(9))
     images, labels = data.train_images[:500], data.train_labels[:500]
     loss = learn(pretext, images, labels, TRAINING, generator=generator(5))
     assert math.isfinite(loss)
     assert not pretext.training
-    return pretext, before, measured(pretext, *held_out, generator=generator(9))
+    return pretext, before, held_out_figure(pretext, *held_out, generator=generator(9))
 
 
 @pytest.mark.parametrize("name", CASES)

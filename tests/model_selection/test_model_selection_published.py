@@ -17,13 +17,13 @@ from model_selection.source import load_source
 from model_selection.static_ranking import published_accuracy
 from model_selection.tasks import load_task
 from model_selection.train import load_member, train
-from model_selection.zoo import Member, roster
+from model_selection.zoo import PretrainedModel, roster
 from modelgif.experiment.backbone import backbone, cut_head
 from modelgif.experiment.config import load_config
 from modelgif.experiment.networks import vgg
 from modelgif.experiment.run import open_run
 from modelgif.experiment.training import predict
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import CheckpointError
 
 PAPER = "model_selection/configs/paper.yaml"
 BACKBONE = "python:modelgif.experiment.backbone:backbone?network=resnet8&in_channels=3&width=4"
@@ -124,7 +124,7 @@ def test_published_models_go_through_all_stages(config, tmp_path):
 def test_published_weights_of_another_network_are_refused(config):
     group = config.published[0].model_copy(update={"architecture": BACKBONE + "9"})
     with pytest.raises(CheckpointError, match="weights of another shape"):
-        read_published(Member("one", "", "one", group), group)
+        read_published(PretrainedModel("one", "", "one", group), group)
 
 
 def test_all_that_is_missing_is_named_at_once(config, root, tmp_path):
@@ -147,7 +147,7 @@ def test_all_that_is_missing_is_named_at_once(config, root, tmp_path):
         load_task(broken, "colours")
     with pytest.raises(FileNotFoundError, match="1 of 1 models are not in"):
         missing = group.model_copy(update={"models": ("four",)})
-        read_published(Member("four", "", "four", missing), missing)
+        read_published(PretrainedModel("four", "", "four", missing), missing)
 
 
 def test_the_papers_configuration_says_what_to_download():
@@ -181,7 +181,7 @@ def test_the_papers_architecture_reads_a_resnet_50_without_its_last_layer(tmp_pa
     torch.save(network.state_dict(), tmp_path / "byol.pth")
     changes = {"root": str(tmp_path), "models": ("byol",), "size": None}
     group = paper.published[0].model_copy(update=changes)
-    model, card = read_published(Member("byol", "", "byol", group), group)
+    model, card = read_published(PretrainedModel("byol", "", "byol", group), group)
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     mean, std = (torch.tensor(n)[:, None, None] for n in (group.mean, group.std))
     with torch.no_grad():

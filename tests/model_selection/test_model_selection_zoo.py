@@ -80,7 +80,10 @@ def test_draws_spread_evenly_over_classes():
     other = balanced_rows(labels, 20, generator=generator(1), what="n")
     assert other.tolist() != rows.tolist()
     assert balanced_rows(labels, None, generator=generator(), what="n").tolist() == [*range(73)]
-    for count, message in ((74, "n must be at most 73"), (2, "n must be at least 3, one a class")):
+    for count, message in (
+        (74, "n must be at most 73"),
+        (2, "n must be at least 3, one per class"),
+    ):
         with pytest.raises(ValueError, match=message):
             balanced_rows(labels, count, generator=generator(), what="n")
 
@@ -193,13 +196,10 @@ def test_configurations_that_do_not_fit(override, message):
         load_config(ModelSelectionConfig, f"{CONFIGS}/smoke.yaml", [override])
 
 
-def test_every_shipped_configuration_loads_and_differs():
-    for name in ("smoke", "small", "paper"):
-        config = load_config(ModelSelectionConfig, f"{CONFIGS}/{name}.yaml")
-        members = roster(config)
-        assert len({m.name for m in members}) == len(members)
-    assert len(members) == 12
-    assert len(config.tasks) == 11
+def test_shipped_configurations_have_enough_to_choose_from():
+    paper = load_config(ModelSelectionConfig, f"{CONFIGS}/paper.yaml")
+    assert len(roster(paper)) == 12
+    assert len(paper.tasks) == 11
     small = load_config(ModelSelectionConfig, f"{CONFIGS}/small.yaml")
     assert len(roster(small)) >= 10
     assert len({m.pretraining for m in roster(small)}) == 10

@@ -153,7 +153,7 @@ def test_it_works_inside_no_grad_and_inference_mode(network: nn.Module) -> None:
         ({"epsilon": 25.5}, "got epsilon 25.5"),
         ({"step_size": 0.0}, "step_size 0.0"),
         ({"n_steps": 0}, "at least one step"),
-        ({"chunk_size": 0}, "one image a chunk"),
+        ({"chunk_size": 0}, "one image per chunk"),
     ],
 )
 def test_refused_numbers(linear: nn.Module, images, labels, changes, message: str) -> None:

@@ -127,8 +127,8 @@ def test_fields_stores_extractions_and_streams_give_the_same_matrix(tmp_path):
         found = gif.distance_matrix(described)
         assert found.names == ("a", "b", "c")
         np.testing.assert_allclose(found.values, expected, atol=1e-6)
-    euclidean = gif.distance_matrix(fields, kind="euclidean")["a", "b"]
-    assert euclidean == pytest.approx(gif.distance(fields["a"], fields["b"], kind="euclidean"))
+    euclidean = gif.distance_matrix(fields, metric="euclidean")["a", "b"]
+    assert euclidean == pytest.approx(gif.distance(fields["a"], fields["b"], metric="euclidean"))
 
 
 def test_stores_of_other_settings_are_refused(tmp_path):

@@ -10,20 +10,22 @@ import torch
 from torch import Tensor
 
 from modelgif.sketches.approximate import Nearby
-from modelgif.sketches.cosine_estimate import Precision, pack_signs
+from modelgif.sketches.cosine_estimate import NumberFormat, pack_signs
 from modelgif.sketches.index import IndexFileError, SketchIndex
 from modelgif.sketches.sketch import Sketch, estimate_distance
 from modelgif.storage.field_header import FieldHeader
 
 SIZE = 256
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "sign")
+NUMBER_FORMATS: tuple[NumberFormat, ...] = ("float32", "float16", "sign")
 
 
 @pytest.fixture
 def make(header: FieldHeader):
     """Sketches with random values, in a few clusters; the first ones do not depend on the count."""
 
-    def sketches(count: int, precision: Precision = "float32", seed: int = 0) -> dict[str, Sketch]:
+    def sketches(
+        count: int, number_format: NumberFormat = "float32", seed: int = 0
+    ) -> dict[str, Sketch]:
         generator = torch.Generator().manual_seed(seed)
         centres = torch.randn(5, SIZE, generator=torch.Generator().manual_seed(99))
         own = torch.randn(count, SIZE, generator=generator)
@@ -33,8 +35,8 @@ def make(header: FieldHeader):
                 field=replace(header, model=f"m{seed}.{i}"),
                 size=SIZE,
                 seed=0,
-                precision=precision,
-                values=stored(row, precision),
+                number_format=number_format,
+                values=stored(row, number_format),
             )
             for i, row in enumerate(numbers)
         }
@@ -42,26 +44,30 @@ def make(header: FieldHeader):
     return sketches
 
 
-def stored(numbers: Tensor, precision: str) -> Tensor:
-    return pack_signs(numbers) if precision == "sign" else numbers.to(getattr(torch, precision))
+def stored(numbers: Tensor, number_format: str) -> Tensor:
+    return (
+        pack_signs(numbers)
+        if number_format == "sign"
+        else numbers.to(getattr(torch, number_format))
+    )
 
 
 def brute_force(sketches: dict[str, Sketch], query: Sketch) -> list[tuple[float, str]]:
     return sorted((estimate_distance(query, s).distance, name) for name, s in sketches.items())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("number_format", NUMBER_FORMATS)
 @pytest.mark.parametrize("block_bytes", [2**26, 3 * SIZE, 1])
 def test_search_is_brute_force(
-    make, tmp_path: Path, precision, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+    make, tmp_path: Path, number_format, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modelgif.sketches.index._BLOCK_BYTES", block_bytes)
-    sketches = make(40, precision)
+    sketches = make(40, number_format)
     index = SketchIndex(tmp_path / "index")
     index.add(dict(list(sketches.items())[:15]))
     index.add(dict(list(sketches.items())[15:]))
     assert len(index) == 40
-    for query in [*make(3, precision, seed=1).values(), sketches["m0.7"]]:
+    for query in [*make(3, number_format, seed=1).values(), sketches["m0.7"]]:
         expected = brute_force(sketches, query)
         for k in (1, 7, 40, 100):
             names, distances = index.search(query, k)
@@ -82,9 +88,11 @@ def test_equally_near_models_come_in_the_order_of_adding(make, tmp_path: Path) -
     assert index.search(one, 2).names == ["c", "a"]
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_files_are_the_same_however_they_were_filled(make, tmp_path: Path, precision) -> None:
-    sketches = make(9, precision)
+@pytest.mark.parametrize("number_format", NUMBER_FORMATS)
+def test_the_files_are_the_same_however_they_were_filled(
+    make, tmp_path: Path, number_format
+) -> None:
+    sketches = make(9, number_format)
     index = SketchIndex(tmp_path / "one")
     for name, sketch in sketches.items():
         index.add({name: sketch})
@@ -107,7 +115,7 @@ def test_other_headers_and_names_are_refused_whole(make, tmp_path: Path) -> None
         (replace(new, seed=1), "seed differ, 0 and 1"),
         (replace(new, field=replace(new.field, target="output_sum")), "target differ"),
         (replace(new, field=replace(new.field, references_sha256="ef")), "references_sha256"),
-        (replace(new, precision="float16", values=new.values.half()), "precision differ"),
+        (replace(new, number_format="float16", values=new.values.half()), "number_format differ"),
     ):
         with pytest.raises(IndexFileError, match=f"bad does not belong in .*: their {what}"):
             index.add({"good": new, "bad": bad})
@@ -252,15 +260,15 @@ def test_without_faiss_the_message_says_what_to_install(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_approximate_search_finds_nearly_all(make, tmp_path: Path, precision) -> None:
-    sketches = make(400, precision)
+@pytest.mark.parametrize("number_format", NUMBER_FORMATS)
+def test_approximate_search_finds_nearly_all(make, tmp_path: Path, number_format) -> None:
+    sketches = make(400, number_format)
     index = SketchIndex(tmp_path)
     index.add(sketches)
     nearby = Nearby(index)
     hits = []
-    for query in make(20, precision, seed=1).values():
-        exact, found = index.search(query, 10), nearby.search(query, 10, effort=64)
+    for query in make(20, number_format, seed=1).values():
+        exact, found = index.search(query, 10), nearby.search(query, 10, ef_search=64)
         assert len(found.names) == 10
         assert (found.distances.diff() >= 0).all()
         for name, distance in zip(found.names, found.distances.tolist(), strict=True):
@@ -272,10 +280,10 @@ def test_approximate_search_finds_nearly_all(make, tmp_path: Path, precision) ->
     assert nearby.search(sketches["m0.123"], 1).names == ["m0.123"]
     with pytest.raises(IndexFileError, match="seed differ"):
         nearby.search(replace(sketches["m0.1"], seed=4))
-    with pytest.raises(ValueError, match="effort must be at least 1, got 0"):
-        nearby.search(sketches["m0.1"], effort=0)
+    with pytest.raises(ValueError, match="ef_search must be at least 1, got 0"):
+        nearby.search(sketches["m0.1"], ef_search=0)
     # One that looks at all misses hardly any, and no more are there than all.
-    everything = nearby.search(sketches["m0.1"], 500, effort=500).names
+    everything = nearby.search(sketches["m0.1"], 500, ef_search=500).names
     assert set(everything) <= set(sketches)
     assert 396 <= len(set(everything)) == len(everything)
 

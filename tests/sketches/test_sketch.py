@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.distance import pairwise_distances
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.gradient_field import field_of, gradient_field
 from modelgif.references.references import References
 from modelgif.sketches.cosine_estimate import (
     count_differing,
@@ -31,6 +31,7 @@ from modelgif.storage.field_header import FieldHeader
 from modelgif.storage.field_store import FieldStore
 from modelgif.storage.tensor_file import SealedFileError, write_sealed
 from modelgif.zoo.extract import extract
+from tests.support.networks import tiny_network
 
 N, S = 6, 4
 
@@ -112,23 +113,25 @@ def test_products_are_unbiased_and_vary_as_theory_says(cosine: float, concentrat
     assert least * low < products.var().item() < variance * high
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "sign"])
+@pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
 @pytest.mark.parametrize("distance", [0.02, 0.5, 1.0, 1.3])
-def test_estimates_and_intervals_are_as_stated(precision, distance: float) -> None:
+def test_estimates_and_intervals_are_as_stated(number_format, distance: float) -> None:
     """At concentrated vectors: mean, standard error, and how often the interval holds."""
     size, turns = 256, 300
     pair = unit_pair(1500, 1 - distance, concentrated=True, seed=3)
     exact = 1 - (pair[0] @ pair[1]).item()
     numbers = torch.stack([project(pair, size, seed=seed) for seed in range(turns)])
-    found = estimates(numbers, precision)
-    error = standard_error(torch.tensor(exact), size, precision).item()
+    found = estimates(numbers, number_format)
+    error = standard_error(torch.tensor(exact), size, number_format).item()
     # What bending by the cosine adds to the mean: half its curvature times the variance.
     angle = math.acos(1 - exact)
-    bias = math.cos(angle) * angle * (math.pi - angle) / (2 * size) if precision == "sign" else 0
+    bias = (
+        math.cos(angle) * angle * (math.pi - angle) / (2 * size) if number_format == "sign" else 0
+    )
     assert abs(found.mean().item() - exact - bias) < 4.5 * error / math.sqrt(turns) + error**2
     assert found.std().item() == pytest.approx(error, rel=0.15)
     for confidence in (0.9, 0.995):
-        low, high = interval(found, size, precision, confidence)
+        low, high = interval(found, size, number_format, confidence)
         held = int(((low <= exact) & (exact <= high)).sum())
         # As a count of so many tries might fall.
         least, most = scipy.stats.binom.ppf([1e-4, 1 - 1e-4], turns, confidence)
@@ -136,12 +139,12 @@ def test_estimates_and_intervals_are_as_stated(precision, distance: float) -> No
         assert least - slack <= held <= most + slack
 
 
-def estimates(numbers: Tensor, precision: str) -> Tensor:
+def estimates(numbers: Tensor, number_format: str) -> Tensor:
     """Estimates ``[A]`` from pairs of projections ``[A, 2, size]``."""
-    if precision == "sign":
+    if number_format == "sign":
         packed = pack_signs(numbers)
         return estimate_from_signs(count_differing(packed[:, 0], packed[:, 1]), numbers.shape[2])
-    rounded = numbers.to(getattr(torch, precision))
+    rounded = numbers.to(getattr(torch, number_format))
     return torch.stack([estimate_from_numbers(a[None], b[None])[0, 0].double() for a, b in rounded])
 
 
@@ -181,12 +184,7 @@ def test_signs_are_packed_and_counted(size: int) -> None:
 
 
 def network(seed: int) -> nn.Module:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(18, 6 + seed), nn.Tanh(), nn.Linear(6 + seed, 4))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return net
+    return tiny_network(seed, inputs=18, width=6 + seed)
 
 
 @pytest.fixture
@@ -196,16 +194,16 @@ def references() -> References:
 
 
 def sketch(model: int, references: References | Tensor, **options: Any) -> Sketch:
-    options = {"n_steps": S, "size": 4096, "precision": "float32"} | options
+    options = {"n_steps": S, "size": 4096, "number_format": "float32"} | options
     return sketch_model(network(model), references, **options)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "sign"])
-def test_sketches_keep_the_distances(references: References, precision) -> None:
+@pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
+def test_sketches_keep_the_distances(references: References, number_format) -> None:
     exact = pairwise_distances(
         [gradient_field(network(i), references.images, n_steps=S) for i in range(4)]
     )
-    sketches = [sketch(i, references, size=SIGNS, precision=precision) for i in range(4)]
+    sketches = [sketch(i, references, size=SIGNS, number_format=number_format) for i in range(4)]
     found = estimate_distances(sketches)
     assert torch.equal(found, found.T)
     assert (found.diagonal() == 0).all()
@@ -218,7 +216,7 @@ def test_sketches_keep_the_distances(references: References, precision) -> None:
             assert one.distance == pytest.approx(found[i, j].item(), abs=1e-5)
     assert (
         sketches[0].n_bytes
-        == {"float32": 4 * SIGNS, "float16": 2 * SIGNS, "sign": 20 * 1024}[precision]
+        == {"float32": 4 * SIGNS, "float16": 2 * SIGNS, "sign": 20 * 1024}[number_format]
     )
 
 
@@ -227,9 +225,9 @@ def test_no_pair_is_off_by_more_than_stated_at_20_kib() -> None:
     assert scipy.stats.norm.ppf(0.995) * error < 0.01
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "sign"])
-def test_a_sketch_is_at_no_distance_from_itself(references: References, precision) -> None:
-    one, again = (sketch(1, references, precision=precision) for _ in range(2))
+@pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
+def test_a_sketch_is_at_no_distance_from_itself(references: References, number_format) -> None:
+    one, again = (sketch(1, references, number_format=number_format) for _ in range(2))
     estimate = estimate_distance(one, again)
     assert estimate.distance == pytest.approx(0, abs=1e-6)
     assert estimate.low <= 1e-6
@@ -241,14 +239,14 @@ def test_blocks_and_their_order_do_not_matter(references: References, tmp_path: 
     for options in ({"block": 1}, {"block": 4, "chunk_size": 3}):
         torch.testing.assert_close(sketch(2, references, **options).values, whole.values)
     field = gradient_field(network(2), references.images, n_steps=S)
-    sketcher = Sketcher(4096, precision="float32")
+    sketcher = Sketcher(4096, number_format="float32")
     for rows in ([5, 1], [3], [0, 2, 4]):
         sketcher.add(field[rows], [references.ids[row] for row in rows])
     torch.testing.assert_close(sketcher.finish(whole.field).values, whole.values)
     done = extract({"m": network(2)}, references, tmp_path, n_steps=S, progress=False)
     with FieldStore(done.stores["m"]) as store:
         for block in (None, 2):
-            stored = sketch_store(store, size=4096, precision="float32", block=block)
+            stored = sketch_store(store, size=4096, number_format="float32", block=block)
             torch.testing.assert_close(stored.values, whole.values)
             assert stored.comparable() == whole.comparable()
             assert estimate_distance(stored, whole).distance < 1e-6
@@ -274,7 +272,7 @@ def test_zero_cells_are_alike_and_unlike_others(references: References) -> None:
     header = sketch(1, references).field
     sketches = []
     for one in (field, cut, other):
-        sketcher = Sketcher(2**17, precision="float32")
+        sketcher = Sketcher(2**17, number_format="float32")
         sketcher.add(one, references.ids)
         sketches.append(sketcher.finish(header))
     with pytest.warns(UserWarning, match="zero cells"):
@@ -291,13 +289,13 @@ def test_only_a_block_of_the_field_is_in_memory(
 ) -> None:
     alive, largest = weakref.WeakSet(), [0]
 
-    def counted(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
-        field = gradient_field(model, images, **options)
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **options: Any) -> Tensor:
+        field = field_of(model, images, *settings, **options)
         alive.add(field)
         largest[0] = max(largest[0], sum(len(tensor) for tensor in alive))
         return field
 
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     sketch(1, references, block=2)
     # The one being sketched is let go when the next one is there.
     assert largest[0] <= 4
@@ -326,7 +324,7 @@ def test_sketches_of_other_things_are_refused(references: References) -> None:
         (references, {"scale_by_path": False}, "scale_by_path differ"),
         (references, {"size": 2048}, "size differ, 4096 and 2048"),
         (references, {"seed": 1}, "seed differ, 0 and 1"),
-        (references, {"precision": "sign"}, "precision differ, 'float32' and 'sign'"),
+        (references, {"number_format": "sign"}, "number_format differ, 'float32' and 'sign'"),
     ):
         different = sketch(1, points, **options)
         for call in (
@@ -342,9 +340,12 @@ def test_sketches_of_other_things_are_refused(references: References) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0, "precision": "float16"}, "size must be at least 1, got 0"),
-        ({"size": 100, "precision": "sign"}, "a multiple of 8, got 100"),
-        ({"precision": "int8"}, "precision must be one of float32, float16, sign, got 'int8'"),
+        ({"size": 0, "number_format": "float16"}, "size must be at least 1, got 0"),
+        ({"size": 100, "number_format": "sign"}, "a multiple of 8, got 100"),
+        (
+            {"number_format": "int8"},
+            "number_format must be one of float32, float16, sign, got 'int8'",
+        ),
         ({"block": 0}, "block must be at least 1 reference, got 0"),
         ({"target": torch.tensor([1])}, "1 labels do not fit 6 references"),
     ],
@@ -372,9 +373,9 @@ def test_a_confidence_is_a_probability(references: References, confidence: float
 # -- files -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "sign"])
-def test_a_file_holds_the_sketch(references: References, tmp_path: Path, precision) -> None:
-    one = sketch(1, references, precision=precision, name="the model", size=64)
+@pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
+def test_a_file_holds_the_sketch(references: References, tmp_path: Path, number_format) -> None:
+    one = sketch(1, references, number_format=number_format, name="the model", size=64)
     path = tmp_path / "one.sketch"
     write_sketch(path, one)
     found = read_sketch(path)
@@ -391,7 +392,7 @@ def test_a_file_holds_the_sketch(references: References, tmp_path: Path, precisi
 
 def test_damage_is_noticed(references: References, tmp_path: Path) -> None:
     path = tmp_path / "one.sketch"
-    write_sketch(path, sketch(1, references, size=64, precision="sign"))
+    write_sketch(path, sketch(1, references, size=64, number_format="sign"))
     sound = path.read_bytes()
     for position in range(0, len(sound), 7):
         path.write_bytes(sound[:position] + bytes([sound[position] ^ 16]) + sound[position + 1 :])

@@ -228,7 +228,7 @@ def test_every_flipped_byte_of_the_data_is_noticed(
     for chunk in chunks:
         for position in range(chunk.byte_offset, chunk.byte_offset + chunk.size):
             damaged = flipped(path, position, tmp_path / "damaged.h5")
-            message = r"damaged\.h5: not a sound field store .* delete it and extract it again"
+            message = r"damaged\.h5: not a sound field store .* move it away and extract it again"
             with pytest.raises(StoreError, match=message):
                 contents(damaged)
 

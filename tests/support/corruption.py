@@ -170,7 +170,7 @@ def _read_references(folder: Path) -> object:
 
 def _sketch(seed: int) -> Sketch:
     values = torch.randn(64, generator=_generator().manual_seed(seed))
-    return Sketch(field=HEADER, values=values, size=64, seed=0, precision="float32")
+    return Sketch(field=HEADER, values=values, size=64, seed=0, number_format="float32")
 
 
 def _read_sketch(folder: Path) -> object:
@@ -194,13 +194,13 @@ def _stream(folder: Path) -> StreamCheckpoint:
 
 
 def _write_stream(folder: Path) -> None:
-    sums = PairSums(NAMES, kind="cosine")
+    sums = PairSums(NAMES, metric="cosine")
     sums.add(list(torch.randn(2, 4, 3, 5, generator=_generator())))
     _stream(folder).write(sums, {"pairs": [torch.rand(2, 2, 4, generator=_generator())]})
 
 
 def _read_stream(folder: Path) -> object:
-    sums, kept = PairSums(NAMES, kind="cosine"), {"pairs": []}
+    sums, kept = PairSums(NAMES, metric="cosine"), {"pairs": []}
     _stream(folder).restore(sums, kept)
     return sums.total, sums.zeros, sums.n_references, kept
 
@@ -228,10 +228,10 @@ KINDS = {
     "checkpoint and card": Kind(
         _write_checkpoint,
         lambda folder: read_checkpoint(folder / "model.safetensors"),
-        "make (it|both|the checkpoint) again",
+        r"make (it|it and \S+|the checkpoint) again",
     ),
     "snapshot of a training": Kind(
-        _write_snapshot, lambda folder: read_snapshot(folder / "model.pt"), "delete it"
+        _write_snapshot, lambda folder: read_snapshot(folder / "model.pt"), "move it away"
     ),
     "references": Kind(_write_references, _read_references, "make it again|write_references"),
     "sketch": Kind(

@@ -63,7 +63,9 @@ def _store(folder: Path, size: int, pixels: int = 50, blocks: int = 2) -> None:
 
 
 def _index(folder: Path, size: int) -> None:
-    sketch = Sketch(field=HEADER, values=torch.zeros(size), size=size, seed=0, precision="float32")
+    sketch = Sketch(
+        field=HEADER, values=torch.zeros(size), size=size, seed=0, number_format="float32"
+    )
     SketchIndex(folder / "index", verify=False).add({"a": sketch})
 
 

@@ -33,8 +33,10 @@ from modelgif.experiment.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
 from modelgif.fields.target import resolve_target
 from modelgif.loading.address import literal, parse_address, parse_architecture
 from modelgif.loading.checkpoint import write_checkpoint
+from modelgif.loading.errors import CheckpointError
 from modelgif.loading.load import load_model
-from modelgif.loading.state_dict import CheckpointError, read_state_dict
+from modelgif.loading.schemes import scheme_names
+from modelgif.loading.state_dict import read_state_dict
 from tests.support.corruption import KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
@@ -154,8 +156,10 @@ _YAML += [
     "\t",
     "%",
 ]
-_ADDRESS = ["python:", "timm:", "file:", "hf:", "hub:", "export:", "torchvision:", "resnet18", "?"]
+_ADDRESS = [f"{name}:" for name in scheme_names()]
 _ADDRESS += [
+    "resnet18",
+    "?",
     "&",
     "=",
     "%",

@@ -10,6 +10,7 @@ import torch
 
 from modelgif.experiment.networks import convnet, network_address
 from modelgif.loading.checkpoint import write_checkpoint
+from modelgif.loading.schemes import all_schemes
 from tests.support.hostile_kind import Hostile, Maker
 
 HONEST = network_address("convnet", 1, 10)
@@ -39,10 +40,7 @@ def hostile_cards() -> Iterator[Hostile]:
             "python:modelgif.experiment.networks.os:mkdir?path={mark}",
             "cannot be imported",
         ),
-        ("other_file", "file:../../other.safetensors", "must begin with torchvision:"),
-        ("other_archive", "export:../other.pt2", "must begin with torchvision:"),
-        ("repository", "hub:evil/repository:entry", "must begin with torchvision:"),
-        ("folder", "hf:evil/model", "must begin with torchvision:"),
+        *referring_cards(),
         ("fetching", f"{BACKBONE}?network=torchvision:fasterrcnn_resnet50_fpn", "network must be"),
         ("giant_backbone", f"{BACKBONE}?network=torchvision:vit_h_14", "more than .* parts or"),
         ("wide_backbone", f"{BACKBONE}?network=convnet&width=100000", "larger than anything"),
@@ -69,9 +67,9 @@ def hostile_cards() -> Iterator[Hostile]:
     for name, change, says in [
         ("huge_images", {"preprocessing": {"size": [10**6, 10**6]}}, "size must be"),
         ("infinite_mean", '"preprocessing": {"mean": [1e999], "std": [1]}', "finite"),
-        ("nan", '"accuracy": NaN', "NaN is no number"),
+        ("nan", '"accuracy": NaN', "NaN is not a number"),
         ("infinite", '"accuracy": 1e999', "not JSON compliant|Out of range"),
-        ("key_twice", '"architecture": "python:os:mkdir"', "a key stands there twice"),
+        ("key_twice", '"architecture": "python:os:mkdir"', "a key appears twice"),
         ("deep_nesting", '"recipe": ' + "[" * 200_000, "recursion"),
         ("long_number", '"seed": ' + "9" * 100_000, "4300 digits|integer string"),
     ]:
@@ -80,13 +78,27 @@ def hostile_cards() -> Iterator[Hostile]:
         (list_for_a_card, "must be a JSON object"),
         (text_of_bytes, "codec can't decode"),
         (two_gigabytes, "at most 1,048,576 bytes"),
-        (card_of_zeros_without_end, "no ordinary file"),
-        (pipe_for_a_card, "no ordinary file"),
-        (terabyte_of_nothing, "another architecture|of another shape|no whole safetensors"),
+        (card_of_zeros_without_end, "not a regular file"),
+        (pipe_for_a_card, "not a regular file"),
+        (terabyte_of_nothing, "another architecture|of another shape|not a complete safetensors"),
         (other_weights, "not those of its card"),
         (changed_card, "digest it states"),
     ]:
         yield Hostile(f"card_{make.__name__}", "model", says, make)
+
+
+def referring_cards() -> Iterator[tuple[str, str, str]]:
+    """Cards that name what is not a bare architecture, of every scheme: other files, other code."""
+    names = {
+        "file": ("other_file", "file:../../other.safetensors"),
+        "export": ("other_archive", "export:../other.pt2"),
+        "hub": ("repository", "hub:evil/repository:entry"),
+        "hf": ("folder", "hf:evil/model"),
+    }
+    for scheme in all_schemes():
+        if not scheme.is_architecture:
+            name, address = names.get(scheme.name, (f"scheme_{scheme.name}", scheme.example))
+            yield name, address, "the architecture must begin with"
 
 
 def checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:

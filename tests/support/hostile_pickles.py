@@ -56,7 +56,7 @@ def short(value: str) -> bytes:
 
 
 MKDIR = b"cposix\nmkdir\n"
-HERE = b"ctests.hostile_pickles\n"
+HERE = f"c{__name__}\n".encode()
 
 
 def call(path: str) -> bytes:

@@ -43,7 +43,7 @@ def hostile_stores() -> Iterator[Hostile]:
         (link_to_itself, "field is missing, or a link to elsewhere"),
         (virtual_data, "not stored in chunks of this file"),
         (bytes_of_another_file, "not stored in chunks of this file"),
-        (group_for_a_field, "field is no data set"),
+        (group_for_a_field, "field is not a data set"),
         (unwritten_terabytes, "needs .* bytes"),
         (unwritten_names, "needs .* bytes"),
         (inflating_chunk, "checksums"),
@@ -54,8 +54,8 @@ def hostile_stores() -> Iterator[Hostile]:
         (names_of_any_length, "checksums"),
         (too_few_names, "names do not fit"),
         (field_of_pairs, "field is"),
-        (huge_attribute, "no plain value|not a sound"),
-        (attribute_of_references, "no plain value"),
+        (huge_attribute, "not a plain value|not a sound"),
+        (attribute_of_references, "not a plain value"),
         (deep_versions, "recursion"),
         (list_of_versions, "its versions is"),
         (other_steps, "not what its header says"),
@@ -70,8 +70,8 @@ def hostile_stores() -> Iterator[Hostile]:
         (cut_short_by_a_byte, "not a sound field store"),
         (text_for_a_store, "not a sound field store"),
         (empty_store, "not a sound field store"),
-        (device_for_a_store, "no ordinary file"),
-        (folder_for_a_store, "no ordinary file"),
+        (device_for_a_store, "not a regular file"),
+        (folder_for_a_store, "not a regular file"),
     ]:
         yield Hostile(f"store_{make.__name__}", "store", says, make)
 

@@ -36,12 +36,12 @@ def hostile_texts() -> Iterator[Hostile]:
         ("control_characters", "target: a\x00b", "unreadable YAML"),
         ("huge", "target: x\n" + "# a comment\n" * 200_000, "at most"),
         ("two_documents", "target: a\n---\ntarget: b\n", "unreadable YAML"),
-        ("key_twice", "target: a\ntarget: b\n", "comes twice"),
+        ("key_twice", "target: a\ntarget: b\n", "appears twice"),
         ("list", "- a\n", "must be a mapping"),
     ]:
         yield Hostile(f"config_{name}", "config", says, _text("x.yaml", text))
     yield Hostile("config_of_bytes", "config", "UTF-8", _bytes("x.yaml", b"\xff\xfe"))
-    yield Hostile("config_without_end", "config", "no ordinary file", _device("x.yaml"))
+    yield Hostile("config_without_end", "config", "not a regular file", _device("x.yaml"))
     columns = "testbed,config,method,subject,quantity,value,n,spread,seed,commit\n"
     for name, text, says in [
         ("nan", f"{columns}a,b,c,d,e,nan,1,,0,x\n", "must be finite"),
@@ -61,7 +61,7 @@ def hostile_texts() -> Iterator[Hostile]:
         (references_huge_header, "holds no references"),
         (references_not_finite, "finite"),
         (references_of_terabytes, "holds no references"),
-        (references_without_end, "no ordinary file"),
+        (references_without_end, "not a regular file"),
     ]:
         yield Hostile(make.__name__, "references", says, make)
     for make, says in [
@@ -70,18 +70,18 @@ def hostile_texts() -> Iterator[Hostile]:
         (sealed_huge_header, "not a sound sketch"),
         (sealed_other_kind, "expected a sketch, got"),
         (sealed_changed, "damaged"),
-        (sealed_without_end, "no ordinary file"),
+        (sealed_without_end, "not a regular file"),
     ]:
         yield Hostile(make.__name__, "sealed", says, make)
     load = pickles.load_with_torch
     yield Hostile("snapshot_of_code", "snapshot", "it asks for", snapshot_of_code, load)
-    yield Hostile("snapshot_cut", "snapshot", "make it again|delete it", snapshot_cut)
+    yield Hostile("snapshot_cut", "snapshot", "move it away", snapshot_cut)
     yield Hostile("export_of_code", "export", "can run any code", export_of_code)
     for make, says in [
-        (image_of_gigapixels, "no sound image"),
-        (image_of_megapixels, "no sound image"),
-        (image_inflating_text, "no sound image"),
-        (image_cut, "no sound image"),
+        (image_of_gigapixels, "not a valid image"),
+        (image_of_megapixels, "not a valid image"),
+        (image_inflating_text, "not a valid image"),
+        (image_cut, "not a valid image"),
     ]:
         yield Hostile(make.__name__, "image", says, make)
 

@@ -10,6 +10,7 @@ import scipy.stats
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
 from modelgif.experiment.run import open_run
+from modelgif.experiment.status import stages_of
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import read_card
 from modelgif.loading.load import load_model
@@ -26,6 +27,7 @@ from task_relatedness.tables.published_matrices import published_affinity
 from task_relatedness.train import train
 from task_relatedness.transfer import read_transfer, transfer
 from task_relatedness.zoo import TRUSTED_NETWORKS, encoder_path
+from tests.support.finished import check_files
 
 CONFIGS = "task_relatedness/configs"
 STAGES = (train, transfer, extract_fields, evaluate, plot)
@@ -69,15 +71,13 @@ def value(records, method, subject, quantity):
 def test_the_stages_leave_what_the_design_promises(finished):
     tasks = finished.config.tasks
     expected = {
-        *("config.yaml", "run.json", "records.csv", "results.xlsx", "report.html"),
-        *(DISTANCES, AFFINITIES, "zoo/roster.csv"),
+        *("run.json", DISTANCES, AFFINITIES),
         *(f"zoo/{task}{part}.safetensors" for task in tasks for part in ("", "-decoder")),
         *(f"transfer/{task}.safetensors" for task in tasks),
         *(f"figures/{name}.png" for name in ("agreement", "heat_map", "tree")),
         *(f"figures/transfer_{name}.png" for name in ("heat_map", "tree")),
     }
-    assert all((finished.folder / name).stat().st_size > 0 for name in expected)
-    assert not list(finished.folder.rglob("*.part"))
+    check_files(finished.folder, expected)
     assert set(finished.conditions()["stages"]) == {stage.__name__ for stage in STAGES}
 
 
@@ -172,3 +172,9 @@ def test_every_shipped_configuration_is_sound(path):
 def test_a_configuration_that_makes_no_sense_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(TaskRelatednessConfig, f"{CONFIGS}/smoke.yaml", [override])
+
+
+def test_the_status_of_a_finished_run_misses_no_file(finished):
+    stages = stages_of(finished)
+    assert [path for stage in stages for path in stage.missing] == []
+    assert all(stage.made for stage in stages)

@@ -129,7 +129,7 @@ def test_columns_are_targets_and_rows_sources_in_the_asked_order():
     np.testing.assert_allclose(two[:, 1], principal_vector(win_rates(losses[:2])))
 
 
-def test_redrawn_images_give_redrawn_affinities():
+def test_resampled_images_give_resampled_affinities():
     losses = np.random.default_rng(0).random((3, 20))
     counts = np.random.default_rng(1).multinomial(20, np.full(20, 1 / 20), size=4)
     drawn = affinity_matrix(transfers("abc", losses), "abc", counts=counts)

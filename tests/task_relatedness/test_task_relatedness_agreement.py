@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from modelgif.experiment.percentile_interval import percentile_interval
 from task_relatedness.statistics.agreement import (
     READINGS,
     agreement,
@@ -14,8 +15,7 @@ from task_relatedness.statistics.agreement import (
 from task_relatedness.statistics.bootstrap import (
     half_width,
     image_counts,
-    interval,
-    redrawn,
+    resampled,
     task_counts,
 )
 
@@ -138,29 +138,26 @@ def test_draws_of_tasks_are_as_many_and_of_three_at_least():
         task_counts(2, 5, seed=0)
 
 
-def test_redrawn_references_are_means_of_the_drawn():
+def test_resampled_references_are_means_of_the_drawn():
     each = np.random.default_rng(0).random((4, 4, 9))
     counts = image_counts(9, 6, seed=3)
     assert (counts.sum(1) == 9).all()
-    drawn = redrawn(each, counts)
+    drawn = resampled(each, counts)
     assert drawn.shape == (6, 4, 4)
     for number, of_draw in enumerate(counts):
         expected = each[..., np.repeat(np.arange(9), of_draw)].mean(-1)
         np.testing.assert_allclose(drawn[number], expected)
 
 
-def test_a_spread_over_redrawn_images_is_the_error_of_a_mean():
+def test_a_spread_over_resampled_images_is_the_error_of_a_mean():
     values = np.random.default_rng(0).normal(size=400)
-    drawn = redrawn(values[None, None], image_counts(400, 2000, seed=0))[:, 0, 0]
+    drawn = resampled(values[None, None], image_counts(400, 2000, seed=0))[:, 0, 0]
     assert half_width(drawn) == pytest.approx(1.96 * values.std() / 20, rel=0.06)
 
 
-def test_what_does_not_exist_is_left_out_of_intervals():
-    draws = np.array([*np.linspace(0, 1, 101), np.nan, np.nan])
-    assert interval(draws) == pytest.approx((0.025, 0.975))
+def test_what_does_not_exist_is_left_out_of_half_widths():
     assert half_width(np.array([1.0, 3.0, np.nan])) == pytest.approx(1.96)
     for few in ([np.nan, 0.5], [np.nan], []):
-        assert interval(np.array(few)) is None
         assert half_width(np.array(few)) is None
 
 
@@ -184,7 +181,7 @@ def test_intervals_for_other_tasks_hold_the_true_agreement(reading):
     for number in range(80):
         counts = task_counts(12, 150, seed=number)
         draws = agreement_of_draws(near[number], apt[number], reading, counts)
-        low, high = interval(draws)
+        low, high = percentile_interval(draws)
         held += low <= every.mean() <= high
         widths.append(high - low)
     assert held / 80 > 0.9
@@ -195,11 +192,11 @@ def test_intervals_for_other_tasks_hold_the_true_agreement(reading):
 def test_p_values_are_small_for_planted_and_level_for_random_orders():
     generator = np.random.default_rng(0)
     apt = generator.random((8, 8))
-    planted = permutation_p(apt, apt, "columns", n_draws=99, seed=0)
+    planted = permutation_p(apt, apt, "columns", n_permutations=99, seed=0)
     assert planted == pytest.approx(1 / 100)
-    assert permutation_p(-apt, apt, "columns", n_draws=99, seed=0) == 1
+    assert permutation_p(-apt, apt, "columns", n_permutations=99, seed=0) == 1
     values = [
-        permutation_p(near, apt, "pairs", n_draws=99, seed=number)
+        permutation_p(near, apt, "pairs", n_permutations=99, seed=number)
         for number, near in enumerate(generator.random((300, 8, 8)))
     ]
     assert np.mean(values) == pytest.approx(0.5, abs=0.06)

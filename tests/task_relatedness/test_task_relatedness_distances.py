@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 from modelgif.distances.distance import ZeroCellWarning
 from modelgif.experiment.run import open_run
+from modelgif.fields.field_settings import FieldSettings
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import write_checkpoint
 from modelgif.methods import attribution, dds, depara
+from modelgif.references.adversarial import feature_attack
 from modelgif.storage.tensor_file import SealedFileError
-from modelgif.zoo.recipe import Describer
+from modelgif.zoo.recipe import Recipe
 from modelgif.zoo.stream import stream_distances
 from task_relatedness import extract_fields as stage
 from task_relatedness.comparing import pairwise as compare
@@ -28,7 +30,6 @@ from task_relatedness.comparing.distance_files import (
     read_distances_file,
     write_distances_file,
 )
-from task_relatedness.comparing.feature_attack import feature_attack
 from task_relatedness.comparing.pairwise import compare_fields
 from task_relatedness.comparing.references import references, references_path, starts
 from task_relatedness.config import (
@@ -244,9 +245,9 @@ def test_paths_begin_at_the_mean_image_or_at_another_reference(made):
 def test_modelgif_is_the_mean_distance_of_fields(made, baseline, average):
     points = references(made, "plain")
     start = starts(made, "plain", baseline)
-    describer = Describer(points, target="channel_peaks", baseline=start, n_steps=S)
+    recipe = Recipe(points, FieldSettings(target="channel_peaks", baseline=start, n_steps=S))
     models = dict(zip(TASKS, models_of(made), strict=True))
-    whole, last = compare_fields(models, describer, slice(0, N), average_channels=average)
+    whole, last = compare_fields(models, recipe, slice(0, N), average_channels=average)
     fields = torch.stack(
         [
             gradient_field(model, points.images, target="channel_peaks", baseline=start, n_steps=S)
@@ -273,8 +274,8 @@ def test_modelgif_is_the_mean_distance_of_fields(made, baseline, average):
 def test_pieces_and_blocks_make_no_difference_but_rounding(made, monkeypatch):
     points, models = references(made, "plain"), models_of(made)
     monkeypatch.setattr(compare, "_BLOCK_NUMBERS", 1)
-    describer = Describer(points, target="output_sum", baseline=0.5, n_steps=S)
-    found, _ = compare_fields(dict(zip(TASKS, models, strict=True)), describer, slice(1, 4))
+    recipe = Recipe(points, FieldSettings(target="output_sum", baseline=0.5, n_steps=S))
+    found, _ = compare_fields(dict(zip(TASKS, models, strict=True)), recipe, slice(1, 4))
     whole = stream_distances(
         dict(zip(TASKS, models, strict=True)),
         points,

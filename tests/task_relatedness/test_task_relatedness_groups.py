@@ -43,7 +43,7 @@ def test_planted_groups_are_found(kind):
     assert rand_index(links, names) == 1
     assert best_overlap(links, names) == dict.fromkeys("abc", 1.0)
     assert separation(matrix, names) == 1
-    assert separation_p(matrix, names, n_draws=500, seed=0) <= 2 / 501
+    assert separation_p(matrix, names, n_permutations=500, seed=0) <= 2 / 501
 
 
 def test_random_distances_show_no_groups():
@@ -52,7 +52,7 @@ def test_random_distances_show_no_groups():
     rand = [rand_index(tree(matrix, "average"), NAMES) for matrix in found]
     assert np.mean(rand) == pytest.approx(0, abs=0.04)
     assert np.mean([separation(matrix, NAMES) for matrix in found]) == pytest.approx(0.5, abs=0.02)
-    p = [separation_p(matrix, NAMES, n_draws=99, seed=n) for n, matrix in enumerate(found)]
+    p = [separation_p(matrix, NAMES, n_permutations=99, seed=n) for n, matrix in enumerate(found)]
     assert np.mean(p) == pytest.approx(0.5, abs=0.07)
 
 
@@ -98,7 +98,8 @@ def test_p_is_the_share_of_all_ways_to_deal_groups_out():
     assert len(ways) == 10
     share = np.mean(np.array(ways) >= separation(matrix, names) - 1e-12)
     assert 0.1 < share < 0.9
-    assert separation_p(matrix, names, n_draws=4000, seed=0) == pytest.approx(share, abs=0.03)
+    p = separation_p(matrix, names, n_permutations=4000, seed=0)
+    assert p == pytest.approx(share, abs=0.03)
 
 
 def test_tasks_that_serve_each_other_are_near():
@@ -112,7 +113,7 @@ def test_tasks_that_serve_each_other_are_near():
 
 def test_measurements_say_what_there_is():
     matrix = blocks(np.random.default_rng(0), apart=0.5)
-    found = group_measurements(matrix, NAMES, n_draws=99, seed=0)
+    found = group_measurements(matrix, NAMES, n_permutations=99, seed=0)
     values = {m.quantity: m.value for m in found}
     assert {m.subject for m in found} == {GROUPS}
     assert {m.n for m in found} == {len(NAMES)}
@@ -120,9 +121,9 @@ def test_measurements_say_what_there_is():
     assert values["separation"] == values["separation.b"] == 1
     assert values["separation.p"] == pytest.approx(0.01, abs=0.011)
     # Where log(1 − D) does not exist, neither does its tree.
-    far = {m.quantity for m in group_measurements(matrix + 0.5, NAMES, n_draws=9, seed=0)}
+    far = {m.quantity for m in group_measurements(matrix + 0.5, NAMES, n_permutations=9, seed=0)}
     assert set(values) - far == {"rand_published"}
-    assert group_measurements(matrix[:3, :3], ["a", "b", "c"], n_draws=9, seed=0) == []
-    assert group_measurements(matrix[:3, :3], ["a", "a", "a"], n_draws=9, seed=0) == []
+    assert group_measurements(matrix[:3, :3], ["a", "b", "c"], n_permutations=9, seed=0) == []
+    assert group_measurements(matrix[:3, :3], ["a", "a", "a"], n_permutations=9, seed=0) == []
     with pytest.raises(ValueError, match=r"within and between groups, got groups \['a', 'b'\]"):
         separation(matrix[:2, :2], ["a", "b"])

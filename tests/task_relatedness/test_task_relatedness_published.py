@@ -27,7 +27,7 @@ from task_relatedness.tasks import TASK_NAMES, TASKS
 
 @pytest.fixture(scope="module")
 def records():
-    return published_records(n_draws=200)
+    return published_records(n_bootstrap=200)
 
 
 @pytest.fixture(scope="module")

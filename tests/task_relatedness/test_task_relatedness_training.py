@@ -14,8 +14,8 @@ from modelgif.experiment.config import load_config
 from modelgif.experiment.run import open_run
 from modelgif.experiment.training import TrainingConfig
 from modelgif.loading.checkpoint import is_complete, read_card
+from modelgif.loading.errors import UntrustedError
 from modelgif.loading.load import load_model
-from modelgif.loading.trust import UntrustedError
 from task_relatedness import train as stage
 from task_relatedness.config import PublishedConfig, RoomsConfig, TaskRelatednessConfig, ZooConfig
 from task_relatedness.learning.decoders import decoder, fit_scale
@@ -28,7 +28,7 @@ from task_relatedness.learning.metrics import (
     segment_auc,
 )
 from task_relatedness.learning.pixel_pairs import pixel_pairs
-from task_relatedness.learning.training import judge, learn
+from task_relatedness.learning.training import evaluate_answers, learn
 from task_relatedness.tasks import TASK_NAMES, TASKS
 from task_relatedness.train import train
 from task_relatedness.zoo import (
@@ -226,15 +226,15 @@ def test_denoising_must_beat_the_noisy_image_too():
     task, clean = task_named("denoising"), torch.rand(8, 3, 16, 16, generator=generator())
     for noise, by in ((0.05, "noisy"), (5.0, "blind")):
         seen = task_inputs(task, clean, noise=noise, generator=generator())
-        judged = judge(task, clean, clean, seen, clean)
+        found = evaluate_answers(task, clean, clean, seen, clean)
         expected = {
             "noisy": (seen - clean).abs().mean(),
             "blind": (clean.median(0).values - clean).abs().mean(),
         }
-        assert judged["trivial"] == pytest.approx(expected[by].item(), rel=1e-5)
-        assert judged["value"] == 0
-        assert judged["learnt"]
-    assert not judge(task, seen, clean, seen, clean)["learnt"]
+        assert found["trivial"] == pytest.approx(expected[by].item(), rel=1e-5)
+        assert found["value"] == 0
+        assert found["learnt"]
+    assert not evaluate_answers(task, seen, clean, seen, clean)["learnt"]
 
 
 def test_every_task_has_a_metric_under_which_its_truth_is_perfect():

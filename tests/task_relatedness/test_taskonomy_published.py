@@ -10,7 +10,7 @@ from PIL import Image
 
 from modelgif.experiment.config import load_config
 from modelgif.experiment.run import open_run
-from modelgif.loading.state_dict import CheckpointError
+from modelgif.loading.errors import CheckpointError
 from modelgif.references.file import read_references
 from task_relatedness import extract_fields as stage
 from task_relatedness.comparing.distance_files import read_distances

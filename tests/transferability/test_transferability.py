@@ -332,7 +332,7 @@ def test_linear_probe_finds_what_is_there_and_no_more():
 def test_scaled_sum():
     parts = [[0.0, 5.0, 7.0], [10.0, 1.0, 7.0], [5.0, 3.0, 7.0]]
     assert scores.scaled_sum(parts, signs=(1, -1, 1)) == pytest.approx([-1, 1, 0])
-    with pytest.raises(ValueError, match="one sign a part, 3"):
+    with pytest.raises(ValueError, match="one sign per part, 3"):
         scores.scaled_sum(parts, signs=(1, -1))
     with pytest.raises(ValueError, match="finite table"):
         scores.scaled_sum([[float("nan")]])

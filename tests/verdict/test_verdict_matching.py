@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from modelgif.verdict import Kind, matched
+from modelgif.verdict import ModelKind, matched
 
-PLAIN, ROBUST = Kind("resnet", "plain"), Kind("resnet", "adversarial")
-OTHER, OTHER_ROBUST = Kind("vgg", "plain"), Kind("vgg", "adversarial")
+PLAIN, ROBUST = ModelKind("resnet", "plain"), ModelKind("resnet", "adversarial")
+OTHER, OTHER_ROBUST = ModelKind("vgg", "plain"), ModelKind("vgg", "adversarial")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ OTHER, OTHER_ROBUST = Kind("vgg", "plain"), Kind("vgg", "adversarial")
     ],
 )
 def test_the_nearest_kind_with_enough_models(independents, rows, by, warning: str) -> None:
-    found = matched(PLAIN, independents, minimum=2)
+    found = matched(PLAIN, independents, min_independents=2)
     assert (found.rows, found.by) == (rows, by)
     assert re.search(warning, found.warning)
     assert bool(found.warning) == bool(warning)
@@ -30,7 +30,7 @@ def test_the_nearest_kind_with_enough_models(independents, rows, by, warning: st
 
 def test_the_minimum_decides() -> None:
     independents = [PLAIN] * 3 + [ROBUST] * 3 + [OTHER] * 3
-    by = {n: matched(PLAIN, independents, minimum=n) for n in (1, 3, 4, 6, 7, 100)}
+    by = {n: matched(PLAIN, independents, min_independents=n) for n in (1, 3, 4, 6, 7, 100)}
     assert [len(found.rows) for found in by.values()] == [3, 3, 6, 6, 9, 9]
 
 
@@ -38,4 +38,4 @@ def test_refused_matches() -> None:
     with pytest.raises(ValueError, match="at least one independent model .*, got 0 and 5"):
         matched(PLAIN, [])
     with pytest.raises(ValueError, match="got 1 and 0"):
-        matched(PLAIN, [PLAIN], minimum=0)
+        matched(PLAIN, [PLAIN], min_independents=0)

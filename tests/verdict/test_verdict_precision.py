@@ -13,7 +13,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_interval_is_that_of_scipy() -> None:
     values = np.random.default_rng(0).exponential(size=60)
-    low, high = bootstrap_interval(values, np.mean, n=4000, level=0.9, generator=seeded())
+    low, high = bootstrap_interval(values, np.mean, n_bootstrap=4000, level=0.9, generator=seeded())
     theirs = scipy.stats.bootstrap(
         (values,),
         np.mean,
@@ -32,7 +32,10 @@ def test_references_are_drawn_for_all_models_alike() -> None:
     hard = np.random.default_rng(1).random(30) * 100
     contributions = np.stack([hard, hard + 0.1])
     low, high = bootstrap_interval(
-        contributions, lambda drawn: float(np.diff(drawn.mean(1))[0]), n=50, generator=seeded()
+        contributions,
+        lambda drawn: float(np.diff(drawn.mean(1))[0]),
+        n_bootstrap=50,
+        generator=seeded(),
     )
     assert low == pytest.approx(0.1)
     assert high == pytest.approx(0.1)
@@ -45,7 +48,7 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
         low, high = bootstrap_interval(
             generator.normal(1, 2, size=40),
             lambda drawn: float(drawn.mean()),
-            n=200,
+            n_bootstrap=200,
             level=0.8,
             generator=torch_generator,
         )
@@ -59,8 +62,8 @@ def test_interval_of_an_auc_is_repeatable() -> None:
     def statistic(drawn: np.ndarray) -> float:
         return auc(drawn[:6].mean(1), drawn[6:].mean(1))
 
-    first = bootstrap_interval(models, statistic, n=100, generator=seeded())
-    assert bootstrap_interval(models, statistic, n=100, generator=seeded()) == first
+    first = bootstrap_interval(models, statistic, n_bootstrap=100, generator=seeded())
+    assert bootstrap_interval(models, statistic, n_bootstrap=100, generator=seeded()) == first
     assert first[0] < statistic(models) <= first[1] <= 1
 
 
@@ -69,9 +72,9 @@ def test_interval_of_an_auc_is_repeatable() -> None:
     [
         (np.zeros((2, 0)), {}, r"got \[2, 0\] and 1000 draws"),
         (np.zeros((2, 2, 2)), {}, r"got \[2, 2, 2\]"),
-        (np.zeros(3), {"n": 0}, "and 0 draws"),
+        (np.zeros(3), {"n_bootstrap": 0}, "and 0 draws"),
         (np.zeros(3), {"level": 1.0}, r"a level in \(0, 1\), .* and 1.0"),
-        (np.array([0.1, np.nan]), {"n": 20}, "20 values with 1?[0-9] not finite"),
+        (np.array([0.1, np.nan]), {"n_bootstrap": 20}, "20 values with 1?[0-9] not finite"),
     ],
 )
 def test_refused_intervals(contributions: np.ndarray, options: dict, message: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modelgif.verdict import (
-    Kind,
+    ModelKind,
     Verdict,
     combined_p_value,
     conformal_p_value,
@@ -41,7 +41,7 @@ def test_each_alone_is_judged_as_by_the_plain_functions() -> None:
             assert verdict.decision == decide(verdict.p_value, n)
             assert verdict.n_independents == n
             assert verdict.smallest_p_value == 1 / (n + 1)
-            assert verdict.interval is None
+            assert verdict.p_value_interval is None
 
 
 def test_holm_takes_all_suspects_together() -> None:
@@ -94,15 +94,19 @@ def test_level_is_kept_and_derived_models_are_found() -> None:
 
 
 KINDS = (
-    [Kind("resnet", "plain")] * 8
-    + [Kind("resnet", "adversarial")] * 6
-    + [Kind("vgg", "plain")] * 12
+    [ModelKind("resnet", "plain")] * 8
+    + [ModelKind("resnet", "adversarial")] * 6
+    + [ModelKind("vgg", "plain")] * 12
 )
 
 
 def test_suspects_are_compared_with_models_of_their_kind() -> None:
     scores = np.array([0.5] * 8 + [0.2] * 6 + [0.9] * 12) + 1e-3 * np.arange(26)
-    kinds = [Kind("resnet", "plain"), Kind("vgg", "adversarial"), Kind("vit", "plain")]
+    kinds = [
+        ModelKind("resnet", "plain"),
+        ModelKind("vgg", "adversarial"),
+        ModelKind("vit", "plain"),
+    ]
     options = {"suspect_kinds": kinds, "independent_kinds": KINDS, "correction": "none"}
     same, architecture, pooled = judge([0.45] * 3, scores, **options)
     assert same.matched_by == "architecture and training"
@@ -120,14 +124,14 @@ def test_suspects_are_compared_with_models_of_their_kind() -> None:
 
 def test_standardised_suspects_are_compared_with_all_kinds_large_enough() -> None:
     generator = np.random.default_rng(2)
-    kinds = [*KINDS, Kind("vit", "plain"), Kind("vit", "plain")]
+    kinds = [*KINDS, ModelKind("vit", "plain"), ModelKind("vit", "plain")]
     place = {"resnet": 0.2, "vgg": 0.7, "vit": 0.95}
     scores = np.array([place[k.architecture] for k in kinds]) + generator.normal(0, 0.01, 28)
     suspect = 0.65  # near for its architecture alone
     found = judge(
         [suspect],
         scores,
-        suspect_kinds=[Kind("vgg", "plain")],
+        suspect_kinds=[ModelKind("vgg", "plain")],
         independent_kinds=kinds,
         calibration="standardised",
     )[0]
@@ -141,7 +145,7 @@ def test_standardised_suspects_are_compared_with_all_kinds_large_enough() -> Non
     assert (found.p_value, found.decision) == (1 / 27, "derived")
     assert found.calibration == "standardised"
     assert "kept approximately" in found.note
-    options = {"suspect_kinds": [Kind("vgg", "plain")], "independent_kinds": kinds}
+    options = {"suspect_kinds": [ModelKind("vgg", "plain")], "independent_kinds": kinds}
     matched = judge([suspect], scores, **options)[0]
     assert (matched.p_value, matched.decision) == (1 / 13, "undecided")
 
@@ -176,12 +180,12 @@ def contributions(gap: float, n_references: int, seed: int = 4) -> tuple[np.ndar
 
 def test_thin_evidence_is_undecided_and_more_references_settle_it() -> None:
     suspect, independents = contributions(0.02, 40)
-    options = {"n_draws": 200, "generator": seeded()}
+    options = {"n_bootstrap": 200, "generator": seeded()}
     assert judge(suspect, independents)[0].decision == "derived"
     thin = judge(suspect, independents, **options)[0]
     assert thin.decision == "undecided"
-    assert thin.interval is not None
-    assert thin.interval[0] <= thin.p_value <= 0.05 < thin.interval[1]
+    assert thin.p_value_interval is not None
+    assert thin.p_value_interval[0] <= thin.p_value <= 0.05 < thin.p_value_interval[1]
     assert thin.needed_references is not None
     assert thin.needed_references > 40
     assert f"About {thin.needed_references} like these would settle it" in thin.note
@@ -190,8 +194,8 @@ def test_thin_evidence_is_undecided_and_more_references_settle_it() -> None:
     assert settled.decision == "derived"
     assert settled.needed_references is None
     assert settled.note.startswith("The kinds")
-    assert settled.interval is not None
-    assert settled.interval[1] <= 0.05
+    assert settled.p_value_interval is not None
+    assert settled.p_value_interval[1] <= 0.05
 
 
 @pytest.mark.parametrize(("others", "gap", "rank"), [(0, -0.02, 3), (1, 0.02, 1)])
@@ -202,7 +206,7 @@ def test_needed_references_are_of_the_comparison_that_decides(
     # suspect than the first, since 2 · 2/31 is too much.
     suspect, independents = contributions(gap, 40)
     suspects = np.vstack([suspect, *[suspect + 2] * others])
-    thin = judge(suspects, independents, level=0.1, n_draws=200, generator=seeded())[0]
+    thin = judge(suspects, independents, level=0.1, n_bootstrap=200, generator=seeded())[0]
     assert thin.adjusted_p_value <= 0.1
     assert thin.decision == "undecided"
     decisive = independents[independents.mean(1).argsort()[rank - 1]]
@@ -215,23 +219,23 @@ def test_interval_is_repeatable_and_leaves_clear_cases_alone() -> None:
     far = suspect + 2
     both = np.vstack([suspect, far])
     first, again = (
-        judge(both, independents, level=0.1, n_draws=50, generator=seeded()) for _ in range(2)
+        judge(both, independents, level=0.1, n_bootstrap=50, generator=seeded()) for _ in range(2)
     )
     assert first == again
     assert [v.decision for v in first] == ["derived", "independent"]
-    assert first[0].interval == (1 / 31, 1 / 31)
-    assert first[1].interval == (1, 1)
+    assert first[0].p_value_interval == (1 / 31, 1 / 31)
+    assert first[1].p_value_interval == (1, 1)
     # A score for all references at once cannot be drawn anew.
-    whole = judge(both.mean(1), independents.mean(1), n_draws=50, generator=seeded())
-    assert [v.interval for v in whole] == [None, None]
+    whole = judge(both.mean(1), independents.mean(1), n_bootstrap=50, generator=seeded())
+    assert [v.p_value_interval for v in whole] == [None, None]
     mixed = verdicts(
         ["s"],
         {"field": suspect, "cka": [0.1]},
         {"field": independents, "cka": np.linspace(0.3, 0.6, 30)},
-        n_draws=50,
+        n_bootstrap=50,
         generator=seeded(),
     )[0]
-    assert mixed.interval == (1 / 31, 1 / 31)
+    assert mixed.p_value_interval == (1 / 31, 1 / 31)
 
 
 def test_verdicts_are_plain_data() -> None:
@@ -248,7 +252,7 @@ def test_verdicts_are_plain_data() -> None:
         "matched_by": "pooled",
         "calibration": "matched",
         "methods": ("field",),
-        "interval": None,
+        "p_value_interval": None,
         "needed_independents": None,
         "needed_references": None,
         "note": verdict.note,
@@ -257,7 +261,7 @@ def test_verdicts_are_plain_data() -> None:
         verdict.decision = "independent"  # type: ignore[misc]
 
 
-PLAIN = Kind("resnet", "plain")
+PLAIN = ModelKind("resnet", "plain")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +270,12 @@ PLAIN = Kind("resnet", "plain")
         ({"a": [1]}, {"a": [1]}, {"level": 0.5}, "between 0 and 0.5, got 0.5"),
         ({"a": [1]}, {"a": [1]}, {"calibration": "none"}, "one of matched, standardised, got"),
         ({"a": [1]}, {"a": [1]}, {"correction": "bonferroni"}, "correction must be one of"),
-        ({"a": [1]}, {"a": [1]}, {"n_draws": 5}, "takes a generator and n_draws >= 0, got 5"),
+        (
+            {"a": [1]},
+            {"a": [1]},
+            {"n_bootstrap": 5},
+            "takes a generator and n_bootstrap >= 0, got 5",
+        ),
         ({"a": [1]}, {"b": [1]}, {}, "by the same methods, got a and b"),
         ({}, {}, {}, "by the same methods, got none and none"),
         ({"a": [1, 2]}, {"a": [1]}, {}, r"expected 1 suspects and 1 .* shapes \[2, 1\]"),

@@ -10,24 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from modelgif.distances.distance import ZeroCellWarning, distance_per_reference, pairwise_distances
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.fields.gradient_field import field_of, gradient_field
 from modelgif.references.references import References
 from modelgif.storage.field_store import FieldStore
 from modelgif.zoo.extract import extract
 from modelgif.zoo.stream import StreamedDistances, stream_distances
-from modelgif.zoo.stream_checkpoint import CheckpointError
+from modelgif.zoo.stream_checkpoint import StreamCheckpointError
+from tests.support.networks import tiny_network
 
 MODULE = importlib.import_module("modelgif.zoo.stream")
 N, S = 7, 5
 
 
 def network(seed: int, width: int = 6) -> nn.Module:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(18, width), nn.Tanh(), nn.Linear(width, 4))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return net
+    return tiny_network(seed, inputs=18, width=width)
 
 
 @pytest.fixture
@@ -92,16 +88,16 @@ def test_streaming_equals_storing(
     assert (found.per_reference, found.pairs_per_reference) == (None, None)
 
 
-@pytest.mark.parametrize("kind", ["cosine", "euclidean", "cosine_frechet", "euclidean_frechet"])
-def test_every_kind_and_every_reference(zoo, references: References, kind) -> None:
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "cosine_frechet", "euclidean_frechet"])
+def test_every_kind_and_every_reference(zoo, references: References, metric) -> None:
     described = fields(zoo, references)
-    found = run(zoo, references, kind=kind, against="c", keep_pairs=True, block=2)
+    found = run(zoo, references, metric=metric, against="c", keep_pairs=True, block=2)
     assert found.pairs_per_reference is not None
     assert found.per_reference is not None
     assert found.pairs_per_reference.shape == (4, 4, N)
     for i, one in enumerate(described):
         for j, other in enumerate(described):
-            expected = distance_per_reference(one, other, kind=kind)
+            expected = distance_per_reference(one, other, metric=metric)
             torch.testing.assert_close(found.pairs_per_reference[i, j], expected, rtol=0, atol=1e-6)
             if j == 2:
                 torch.testing.assert_close(found.per_reference[i], expected, rtol=0, atol=1e-6)
@@ -174,14 +170,14 @@ def test_memory_holds_one_block_whatever_the_number_of_references(
     alive = weakref.WeakSet()
     largest, asked = [0], []
 
-    def counted(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
-        field = gradient_field(model, images, **options)
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **options: Any) -> Tensor:
+        field = field_of(model, images, *settings, **options)
         alive.add(field)
         asked.append(len(images))
         largest[0] = max(largest[0], sum(len(tensor) for tensor in alive))
         return field
 
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     expected = run(zoo, references, block=2).matrix
     assert asked == [2] * 12 + [1] * 4
     assert largest == [2 * 4]
@@ -240,12 +236,12 @@ def test_a_killed_run_continues_to_the_same_bits(
     whole = run(zoo, references, **(options | {"checkpoint": tmp_path / "whole"}))
     calls = []
 
-    def counted(model: nn.Module, images: Tensor, **extra: Any) -> Tensor:
+    def counted(model: nn.Module, images: Tensor, *settings: Any, **extra: Any) -> Tensor:
         # The third of four models of the block.
         if when == "in a model" and len(calls) == 4 * blocks_done + 2:
             raise Killed
         calls.append(len(images))
-        return gradient_field(model, images, **extra)
+        return field_of(model, images, *settings, **extra)
 
     replace, renames = Path.replace, []
 
@@ -256,7 +252,7 @@ def test_a_killed_run_continues_to_the_same_bits(
         return replace(self, goal)
 
     with monkeypatch.context() as patch:
-        patch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+        patch.setattr("modelgif.zoo.recipe.field_of", counted)
         patch.setattr(Path, "replace", dying)
         if blocks_done < 4:
             with pytest.raises(Killed):
@@ -264,7 +260,7 @@ def test_a_killed_run_continues_to_the_same_bits(
         else:
             run(zoo, references, **options)
     calls.clear()
-    monkeypatch.setattr("modelgif.zoo.recipe.gradient_field", counted)
+    monkeypatch.setattr("modelgif.zoo.recipe.field_of", counted)
     when = "afterwards"
     assert same(run(zoo, references, **options), whole)
     assert sum(calls) == 4 * (N - min(N, 2 * blocks_done))
@@ -285,14 +281,14 @@ def test_a_checkpoint_of_another_comparison_is_refused(
         (zoo, references, {"n_steps": 4}, "models a n_steps is 5 there and 4 here"),
         (zoo, references, {"baseline": 0.5}, "models a baseline is '0.0' there"),
         (zoo, references, {"block": 3}, "block is 2 there and 3 here"),
-        (zoo, references, {"kind": "euclidean"}, "kind is 'cosine' there"),
+        (zoo, references, {"metric": "euclidean"}, "kind is 'cosine' there"),
         (zoo, references, {"against": "a"}, "against is None there and 'a' here"),
         (zoo | {"b": network(8, 6)}, references, {}, "models b weights_sha256 is"),
         (zoo | {"e": network(8)}, references, {}, "names is"),
         (dict(reversed(zoo.items())), references, {}, "names is"),
     ]
     for models, points, options, message in changed:
-        with pytest.raises(CheckpointError, match=f"is of another comparison: {message}"):
+        with pytest.raises(StreamCheckpointError, match=f"is of another comparison: {message}"):
             run(models, points, **({"block": 2, "checkpoint": path} | options))
 
 
@@ -302,10 +298,10 @@ def test_a_damaged_checkpoint_is_refused(zoo, references: References, tmp_path: 
     sound = path.read_bytes()
     for position in range(0, len(sound), 97):
         path.write_bytes(sound[:position] + bytes([sound[position] ^ 4]) + sound[position + 1 :])
-        with pytest.raises(CheckpointError, match="Delete it to begin anew"):
+        with pytest.raises(StreamCheckpointError, match="Move it away to begin anew"):
             run(zoo, references, block=4, checkpoint=path)
     path.write_bytes(sound[:-9])
-    with pytest.raises(CheckpointError, match="is not a sound checkpoint of a streaming"):
+    with pytest.raises(StreamCheckpointError, match="is not a sound checkpoint of a streaming"):
         run(zoo, references, block=4, checkpoint=path)
 
 
@@ -314,7 +310,7 @@ def test_a_damaged_checkpoint_is_refused(zoo, references: References, tmp_path: 
     [
         ({"against": "e"}, "against must be one of the models a, b, c, d, got 'e'"),
         ({"block": 0}, "block must be at least 1 reference, got 0"),
-        ({"kind": "cos"}, "kind must be one of cosine, .* got 'cos'"),
+        ({"metric": "cos"}, "metric must be one of cosine, .* got 'cos'"),
         ({"target": torch.tensor([1, 2])}, "2 labels do not fit 7 references"),
         ({"baseline": torch.zeros(3, 3)}, "a baseline of shape"),
     ],
@@ -336,10 +332,9 @@ def test_float32_products_are_right_to_a_millionth(zoo, references: References) 
 def test_a_tensor_and_addresses_will_do(
     references: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = Path(__file__).read_text()
-    body = text[text.index("def network(") : text.index("@pytest.fixture")]
     (tmp_path / "zoo_of_stream.py").write_text(
-        f"import torch\nfrom torch import nn\n\n{body}\n\ndef net(variant): return network(variant)"
+        "from tests.support.networks import tiny_network\n\n\n"
+        "def net(variant):\n    return tiny_network(variant, inputs=18)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     models = {f"m{i}": f"python:zoo_of_stream:net?variant={i}" for i in range(2)}
@@ -370,12 +365,12 @@ def test_channels_can_be_averaged_before_they_are_compared(zoo, references):
 def test_averaged_channels_are_another_comparison(zoo, references, tmp_path):
     path = tmp_path / "sums"
     whole = run(zoo, references, checkpoint=path, block=3)
-    with pytest.raises(CheckpointError, match="average_channels is only asked for"):
+    with pytest.raises(StreamCheckpointError, match="average_channels is only asked for"):
         run(zoo, references, checkpoint=path, block=3, average_channels=True)
     assert torch.equal(run(zoo, references, checkpoint=path, block=3).matrix, whole.matrix)
     path.unlink()
     run(zoo, references, checkpoint=path, block=3, average_channels=True)
-    with pytest.raises(CheckpointError, match="average_channels is only in the file"):
+    with pytest.raises(StreamCheckpointError, match="average_channels is only in the file"):
         run(zoo, references, checkpoint=path, block=3)
 
 

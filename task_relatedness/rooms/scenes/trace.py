@@ -15,7 +15,7 @@ from task_relatedness.rooms.scenes.texture import texture
 from task_relatedness.rooms.view import View
 
 _BOUNCES = 4
-# Views are judged in this size whatever the image's, so that it does not decide on the scene.
+# Views are evaluated in this size whatever the image's, so that it does not decide on the scene.
 _PROBE = 32
 _ATTEMPTS = 50
 
