@@ -13,12 +13,22 @@ from modelgif.cli.printing import Table, model_names, print_result
 if TYPE_CHECKING:
     import torch
 
-# Scores that need nothing but features and labels.
-SCORES = (
-    *("knn", "linear_probe", "logme", "sfda", "nleep", "gbc", "h_score", "regularised_h_score"),
-    *("transrate", "ncti", "etran", "parc"),
-)
 _N_HALVES = 20
+
+
+class _ScoreName(click.ParamType):
+    """A registered score of features. Scores are listed on use: help does without torch."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns `value` when it is registered, and fails with the names that are otherwise."""
+        from modelgif.transferability import scores
+
+        known = scores(needs="features")
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(known)}.", param, ctx)
+        return value
 
 
 @click.command(
@@ -38,10 +48,10 @@ _N_HALVES = 20
 )
 @click.option(
     "--score",
-    type=click.Choice(SCORES),
+    type=_ScoreName(),
     default="knn",
     show_default=True,
-    help="Transferability score by which models are ranked.",
+    help="Transferability score that ranks the models, such as logme; an unknown name lists all.",
 )
 @click.option(
     "-n",

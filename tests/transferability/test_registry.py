@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
 from modelgif import transferability
+from modelgif.cli.select import _ScoreName
 from modelgif.transferability import registry
 from modelgif.transferability.score import Invariance, Needs
 
@@ -37,6 +39,14 @@ def test_a_score_is_what_it_declares(name: str) -> None:
     if score.parts is not None:
         returned = score.parts.compute.__annotations__["return"]
         assert returned._fields == tuple(score.parts.signs)
+
+
+def test_the_command_offers_every_score_of_features() -> None:
+    features = transferability.scores(needs="features")
+    for name in features:
+        assert _ScoreName().convert(name, None, None) == name
+    with pytest.raises(click.BadParameter, match=f"'leep' is not one of {', '.join(features)}"):
+        _ScoreName().convert("leep", None, None)
 
 
 def test_titles_are_unique() -> None:
