@@ -102,11 +102,6 @@ class Descent:
                         "may have used as well."
                     )
                     return "common seed"
-        elif own_initialisation:
-            self.notes.append(
-                "Common seeds were not tried, because the victim's architecture cannot be built "
-                "anew from what is known of it."
-            )
         return "own" if own_initialisation else "unknown"
 
     def matched(self, name: str) -> str:

@@ -12,6 +12,7 @@ from modelgif.fields.gradient_check import gradient_check
 from modelgif.fields.number_format import refuse_quantised
 from modelgif.fields.target import Target, resolve_target
 from modelgif.loading.checkpoint import weights_sha256
+from modelgif.loading.preprocessing import Preprocessed
 from modelgif.methods._outputs import outputs
 from modelgif.verdict.calibration_set import ModelFacts
 
@@ -121,6 +122,8 @@ def examine(
     kind = output_kind(answers)
     found = replace(found, answers=answers)
     notes = [note] if (note := output_note(kind)) else []
+    if isinstance(model, Preprocessed) and (done := model.resampling(*images.shape[-2:])):
+        notes.append(f"references of {done}.")
     if kind in SILENT:
         return replace(found, notes=tuple(notes))
     try:

@@ -120,18 +120,20 @@ def hold_trial(
             name, model, architecture=architecture_of(model), check_gradients=name in suspects
         )
         descent.ask(name, model)
-    start = descent.start(own_initialisation, build, seeds)
+    shared = any(descent.shares(name) for name in suspects)
+    # Only a common origin needs an explanation, and trying seeds builds the network many times.
+    start = descent.start(own_initialisation, build if shared else None, seeds)
     believed = _believed(found, descent, victim[0], tuple(suspects), tuple(independents), parents)
     keep = list(checked.keep) if checked.enough else []
-    evidence = _Comparison(
-        found, descent, believed, victim[0], tuple(suspects), [] if not keep else keep
-    )
+    rows = checked.keep or range(len(references))
+    kept = References(references.images[list(rows)], tuple(references.ids[row] for row in rows))
+    evidence = _Comparison(found, descent, believed, victim[0], tuple(suspects), keep)
     fields = None
     if keep and evidence.described:
         sources = {victim[0]: victim[1], **everyone}
         fields = _fields(
             {name: sources[name] for name in evidence.described},
-            References(references.images[keep], tuple(references.ids[row] for row in keep)),
+            kept,
             victim[0],
             target=target,
             baseline=_rows(baseline, references.images, keep),
@@ -168,6 +170,7 @@ def hold_trial(
         judgements=judgements,
         examined=found,
         references=references,
+        kept=kept,
         independents=believed.kept,
         fields=fields,
         start=start,
@@ -175,6 +178,7 @@ def hold_trial(
         level=level,
         notes=tuple(notes),
         labels=evidence.labels,
+        changes=descent.changes,
     )
 
 
@@ -258,11 +262,9 @@ class _Comparison:
         first: dict[str, Verdict] = {}
         family: list[float] = []
         if by_changes:
-            kinds = [ModelKind(self._found[n].architecture, "") for n in by_changes]
-            voices = [ModelKind(self._found[n].architecture, "") for n in judged]
-            # Heads of other sizes are left out of the changes, and so are no other architecture.
-            kinds = [ModelKind("", "") for _ in kinds]
-            voices = [ModelKind("", "") for _ in voices]
+            # All have the ancestor's layers: a head of another size is no other architecture here.
+            kinds = [ModelKind("", "") for _ in by_changes]
+            voices = [ModelKind("", "") for _ in judged]
             first = {
                 v.suspect: v
                 for v in verdicts(
@@ -436,7 +438,8 @@ def _believed(
 def _corrected(descent: Descent, suspects: tuple[str, ...]) -> dict[str, float]:
     """The corrected log10 p of each suspect's test of origin, by Holm's procedure in logarithms."""
     asked = sorted(
-        (s for s in suspects if s in descent.origins), key=lambda s: descent.origins[s].log10_p
+        (name for name in suspects if name in descent.origins),
+        key=lambda name: descent.origins[name].log10_p,
     )
     corrected, largest = {}, -math.inf
     for i, name in enumerate(asked):

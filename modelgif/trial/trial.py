@@ -52,7 +52,8 @@ class Trial:
         victim: the victim's name.
         judgements: one per suspect.
         examined: every model that was looked at, by name.
-        references: at which models were compared.
+        references: those given.
+        kept: those at which models were compared, distinct and away from the baseline.
         independents: those that were believed, in their order.
         fields: distances of fields, against the victim; None when none were computed.
         labels: at each reference whether a model disagrees with the victim, ``[N]``, by name of
@@ -60,6 +61,7 @@ class Trial:
         start: what explains the victim's random start.
         ancestor: the name of the ancestor that explains it, if one does.
         level: of the comparisons with independents.
+        changes: of every model that shares the victim's ancestor, by name.
         notes: what a reader must know about all.
     """
 
@@ -67,6 +69,7 @@ class Trial:
     judgements: tuple[Judgement, ...]
     examined: Mapping[str, Examined]
     references: References
+    kept: References
     independents: tuple[str, ...]
     fields: StreamedDistances | None
     start: Start
@@ -74,6 +77,7 @@ class Trial:
     level: float
     notes: tuple[str, ...]
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    changes: Mapping[str, ChangeSimilarity] = field(default_factory=dict)
 
     def field_distances(self, name: str) -> Tensor | None:
         """Returns a model's distance to the victim at each reference, ``[N]``; None without."""

@@ -131,7 +131,7 @@ def case_of(
     voices = [str(i) for i in range(len(next(iter(independents.values()))))]
     voices = voices if origins is None else list(origins)
     if eligible is not None:
-        chosen_rows = np.flatnonzero(eligible)
+        chosen_rows: list[int] = np.flatnonzero(eligible).tolist()
         independents = {name: table[chosen_rows] for name, table in independents.items()}
         kinds = [kinds[i] for i in chosen_rows] if kinds else kinds
         voices = [voices[i] for i in chosen_rows]

@@ -121,7 +121,7 @@ class Zoo:
         """Nineteen fine-tuned from the public network, on other data."""
         return [self.public_honest(i) for i in range(19)]
 
-    @functools.cache  # noqa: B019: a zoo lives as long as the session
+    @functools.cache  # noqa: B019
     def honest(self, i: int) -> nn.Module:
         """From a start of its own, on other data."""
         return trained(fresh(930_001 + i), *part(OTHERS, 100 + i), seed=100 + i)
