@@ -214,14 +214,22 @@ def _in_full(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _builder(victim: str, settings: Settings) -> "Callable[[], nn.Module] | None":
     """Makes the victim's architecture anew; None where its address does not say which it is."""
+    import torch
+
     from modelgif.experiment.starting_network import architecture_address
-    from modelgif.loading.address import as_address
+    from modelgif.loading.address import as_address, with_query
 
     try:
         architecture = architecture_address(as_address(victim))
     except ValueError:
         return None
-    return lambda: settings.load(architecture).network
+
+    def build() -> "nn.Module":
+        # The weights of an address are drawn from its own seed: here that which was set last.
+        address = with_query(architecture, {"seed": torch.initial_seed()})
+        return settings.load(address).network
+
+    return build
 
 
 def _parents(addresses: Mapping[str, str]) -> dict[str, str]:
