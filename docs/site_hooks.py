@@ -30,7 +30,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     **{f"testbeds/{testbed}.md": f"{testbed}/README.md" for testbed in TESTBEDS},
 }
-REFERENCE = ("modelgif", "methods", "ranking", "transferability", "verdict")
+REFERENCE = ("modelgif", "lineage", "methods", "ranking", "transferability", "verdict")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 # A fenced block with the name of the file that it is.
 _TITLE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
@@ -80,11 +80,12 @@ def reference(name: str) -> str:
     lines = [f"# `{full}`", "", inspect.cleandoc(package.__doc__ or ""), ""]
     for public in _public(package):
         value = getattr(package, public)
-        if isinstance(value, types.ModuleType):
-            if name != "modelgif":  # the others have a page
-                lines += [f"## `{public}`", "", f"::: {value.__name__}", *_hidden_root()]
-        elif inspect.isfunction(value) or inspect.isclass(value):
+        if inspect.isfunction(value) or inspect.isclass(value):
             lines += [f"::: {value.__module__}.{value.__qualname__}", ""]
+    for module in vars(package).values():
+        # Rival methods are called by their modules.
+        if isinstance(module, types.ModuleType) and hasattr(module, "METHODS"):
+            lines += [f"## `{module.__name__}`", "", f"::: {module.__name__}", *_hidden_root()]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelgif import methods, ranking, transferability, verdict
+    from modelgif import lineage, methods, ranking, transferability, verdict
     from modelgif.distances.distance import (
         distance,
         distance_per_reference,
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from modelgif.distances.pairs import ZeroCellWarning
     from modelgif.fields.acceleration import Acceleration
     from modelgif.fields.features import penultimate_features
+    from modelgif.fields.function_check import function_check
+    from modelgif.fields.gradient_check import gradient_check
     from modelgif.fields.gradient_field import gradient_field
     from modelgif.fields.quadrature import quadrature
     from modelgif.fields.target import Target, resolve_target
     from modelgif.loading.checkpoint import read_checkpoint, write_checkpoint
     from modelgif.loading.load import load_model
+    from modelgif.references.examination import examine_references
     from modelgif.references.file import read_references, write_references
     from modelgif.references.references import References, cutmix, derangement, random_references
     from modelgif.reporting.distance_matrix import DistanceMatrix, distance_matrix
@@ -55,8 +58,12 @@ __all__ = [
     "distance_matrix",
     "distance_per_reference",
     "estimate_distance",
+    "examine_references",
     "extract",
+    "function_check",
+    "gradient_check",
     "gradient_field",
+    "lineage",
     "load_model",
     "methods",
     "pairwise_distances",
@@ -76,7 +83,7 @@ __all__ = [
     "zero_cells",
 ]
 
-_PACKAGES = ("methods", "ranking", "transferability", "verdict")
+_PACKAGES = ("lineage", "methods", "ranking", "transferability", "verdict")
 # The imports above, for when they are made.
 _MODULES = {
     "distances.distance": (
@@ -88,11 +95,14 @@ _MODULES = {
     "distances.pairs": ("ZeroCellWarning",),
     "fields.acceleration": ("Acceleration",),
     "fields.features": ("penultimate_features",),
+    "fields.function_check": ("function_check",),
+    "fields.gradient_check": ("gradient_check",),
     "fields.gradient_field": ("gradient_field",),
     "fields.quadrature": ("quadrature",),
     "fields.target": ("Target", "resolve_target"),
     "loading.checkpoint": ("read_checkpoint", "write_checkpoint"),
     "loading.load": ("load_model",),
+    "references.examination": ("examine_references",),
     "references.file": ("read_references", "write_references"),
     "references.references": ("References", "cutmix", "derangement", "random_references"),
     "reporting.distance_matrix": ("DistanceMatrix", "distance_matrix"),

@@ -1,5 +1,6 @@
 """The README's code runs, and the files it names are there."""
 
+import importlib
 import re
 from graphlib import CycleError
 from pathlib import Path
@@ -62,3 +63,15 @@ def test_every_file_a_page_links_to_is_there(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_new_names_of_the_changelog_are_there():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .*? \| (.*) \|$", text, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    assert len(names) > 100
+    for name in names:
+        path = ROOT / name.replace(".", "/")
+        if not (path.is_dir() or path.with_suffix(".py").is_file()):
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), name

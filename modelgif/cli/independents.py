@@ -250,7 +250,8 @@ def _cost(estimate: "Estimate", epochs: int) -> str:
     if not estimate.n_models:
         return f"{there}nothing is left to do."
     minutes = estimate.seconds / 60
-    duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{estimate.seconds:.0f} seconds"
+    seconds = max(1, round(estimate.seconds))
+    duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{seconds} s"
     return (
         f"{there}{estimate.n_models} to make: {epochs} epochs of {estimate.n_images} images each, "
         f"{estimate.n_steps:,} training steps in all, about {duration} "

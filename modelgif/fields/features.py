@@ -16,6 +16,11 @@ def penultimate_features(model: nn.Module, images: Tensor, *, batch_size: int = 
 
     Raises:
         ValueError: when no linear layer gives the scores, or a feature is not finite.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> penultimate_features(model, torch.zeros(5, 1, 2, 2)).shape
+        torch.Size([5, 3])
     """
     seen: dict[str, Tensor] = {}
 

@@ -4,22 +4,22 @@ Weights remember the random start they were trained from, and the ancestor they 
 from, unit by unit. What is found here is a common origin, which theft is one cause of among others.
 """
 
-from modelgif.lineage.aligned_similarity import (
+from modelgif.lineage._aligned_similarity import (
     AlignedSimilarity,
     LayerSimilarity,
     aligned_similarity,
 )
-from modelgif.lineage.change_similarity import (
+from modelgif.lineage._change_similarity import (
     ChangeSimilarity,
     LayerChange,
     NearestAncestor,
     change_similarity,
     nearest_ancestor,
 )
-from modelgif.lineage.common_seed import USUAL_SEEDS, CommonSeed, common_seed
-from modelgif.lineage.origin_test import LayerOrigin, OriginTest, origin_test
-from modelgif.lineage.permuted_units import permuted_units
-from modelgif.lineage.unit_sets import LeftOut, UnitSet, UnitSets, unit_sets
+from modelgif.lineage._common_seed import USUAL_SEEDS, CommonSeed, common_seed
+from modelgif.lineage._origin_test import LayerOrigin, OriginTest, origin_test
+from modelgif.lineage._permuted_units import permuted_units
+from modelgif.lineage._unit_sets import LeftOut, UnitSet, UnitSets, unit_sets
 
 __all__ = [
     "USUAL_SEEDS",

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from modelgif.lineage.model_tensors import Model, network_of
-from modelgif.lineage.unit_features import PairedSet, TensorPair, paired_sets, tensor_pairs
-from modelgif.lineage.unit_sets import (
+from modelgif.lineage._unit_sets import (
     LeftOut,
     TracingError,
     UnitSets,
@@ -15,6 +13,8 @@ from modelgif.lineage.unit_sets import (
     unit_sets_by_order,
     whole_axis,
 )
+from modelgif.lineage.model_tensors import Model, network_of
+from modelgif.lineage.unit_features import PairedSet, TensorPair, paired_sets, tensor_pairs
 
 
 @dataclass(eq=False)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modelgif.lineage._unit_sets import LeftOut, UnitSet, UnitSets, whole_axis
 from modelgif.lineage.axes import Atom, Axis, Product, atoms, positions, resolve
 from modelgif.lineage.exchangeability import paired_by_number, told_apart
-from modelgif.lineage.unit_sets import LeftOut, UnitSet, UnitSets, whole_axis
 
 _MAX_VALUES = 2304
 

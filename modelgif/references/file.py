@@ -44,6 +44,13 @@ def read_references(path: str | os.PathLike[str]) -> References:
     Raises:
         ReferenceFileError: when there is no such file, it holds something else, or its content is
             not what its digest says.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = Path(tempfile.mkdtemp(), "references.safetensors")
+        >>> write_references(path, References(torch.rand(2, 1, 4, 4), ("a", "b")))
+        >>> read_references(path).images.shape
+        torch.Size([2, 1, 4, 4])
     """
     if (note := missing_file(path)) is not None:
         raise ReferenceFileError(f"{path}: there is no such file of references{note}.")

@@ -14,8 +14,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from modelgif import transferability
 from modelgif.cli import extras, options
 from modelgif.cli.main import _VERBS, main
+from modelgif.cli.select import SCORES
 from modelgif.distances.distance import distance
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import write_checkpoint
@@ -385,7 +387,17 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["verdict"], ["select"], ["extract"], ["index", "add"], ["info"], ["compare"]]
+    "words",
+    [
+        [],
+        ["verdict"],
+        ["select"],
+        ["extract"],
+        ["index", "add"],
+        ["info"],
+        ["compare"],
+        ["independents"],
+    ],
 )
 def test_help_imports_neither_torch_nor_pandas(words):
     done = subprocess.run(
@@ -427,7 +439,7 @@ def test_a_missing_library_is_named_with_its_extra(library, words, extra, tmp_pa
 def test_the_extras_are_those_of_the_package():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     distributions = {"PIL": "pillow", "faiss": "faiss-cpu", "skimage": "scikit-image"}
-    distributions |= {"sklearn": "scikit-learn"}
+    distributions |= {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     for library, extra in extras.EXTRAS.items():
         wanted = distributions.get(library, library)
         assert any(
@@ -435,3 +447,7 @@ def test_the_extras_are_those_of_the_package():
             for requirement in project["optional-dependencies"][extra]
         )
         assert not any(requirement.startswith(wanted) for requirement in project["dependencies"])
+
+
+def test_the_scores_of_select_are_those_that_need_features_alone():
+    assert set(SCORES) == set(transferability.scores(needs="features"))

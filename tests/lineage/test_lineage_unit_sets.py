@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from modelgif.lineage import permuted_units, unit_sets
+from modelgif.lineage._unit_sets import TracingError, unit_sets_by_order
 from modelgif.lineage.axes import Atom, Join, Product, atoms, cut, positions, reordered, same, split
-from modelgif.lineage.unit_sets import TracingError, unit_sets_by_order
 
 
 def sizes(network, **given):

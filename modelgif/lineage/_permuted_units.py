@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modelgif.lineage._unit_sets import permute, unit_sets
 from modelgif.lineage.model_tensors import network_of, plain_name
-from modelgif.lineage.unit_sets import permute, unit_sets
 
 
 def permuted_units(model: nn.Module, *, example: Tensor | None = None, seed: int = 0) -> nn.Module:

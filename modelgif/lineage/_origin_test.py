@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from modelgif.lineage._null import log_fixed_points, log_increasing, longest_increasing
+from modelgif.lineage._unit_sets import LeftOut, whole_axis
 from modelgif.lineage.axes import Atom
 from modelgif.lineage.correspondence import corresponding
 from modelgif.lineage.matching import match_units
@@ -21,7 +22,6 @@ from modelgif.lineage.unit_features import (
     similarity,
     unlike_units,
 )
-from modelgif.lineage.unit_sets import LeftOut, whole_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

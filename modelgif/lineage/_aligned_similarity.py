@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modelgif.lineage._unit_sets import LeftOut, UnitSets, whole_axis
 from modelgif.lineage.axes import Atom, atoms, reordered
 from modelgif.lineage.correspondence import corresponding
 from modelgif.lineage.matching import match_units
@@ -19,7 +20,6 @@ from modelgif.lineage.unit_features import (
     standard_rows,
     unit_rows,
 )
-from modelgif.lineage.unit_sets import LeftOut, UnitSets, whole_axis
 
 Orders = dict[Atom, np.ndarray]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from modelgif.lineage._origin_test import origin_test
+from modelgif.lineage._unit_sets import LeftOut
 from modelgif.lineage.correspondence import corresponding
 from modelgif.lineage.model_tensors import STATISTICS, Model, tensors_of
-from modelgif.lineage.origin_test import origin_test
-from modelgif.lineage.unit_sets import LeftOut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

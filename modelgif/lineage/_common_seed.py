@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelgif.lineage._origin_test import OriginTest, origin_test
 from modelgif.lineage.correspondence import corresponding
 from modelgif.lineage.model_tensors import Model, tensors_of
-from modelgif.lineage.origin_test import OriginTest, origin_test
 
 USUAL_SEEDS = (
     *range(100),
