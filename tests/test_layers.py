@@ -18,7 +18,7 @@ FLOORS = (
     ("references",),
     ("loading",),
     ("zoo", "methods", "lineage"),
-    ("sketches", "reporting"),
+    ("sketches", "reporting", "trial"),
     ("experiment",),
     ("cli",),
 )

@@ -1,7 +1,5 @@
 """What the verbs that compare models share: every model described at the references."""
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from modelgif.loading.address import as_address, parse_address
 from modelgif.loading.preprocessing import Preprocessed
 from modelgif.methods import label_agreement
 from modelgif.references.references import References
+from modelgif.trial.architecture import architecture_of
 from modelgif.zoo.stream import StreamedDistances, stream_distances
 
 # A field with a larger share of zero cells describes nothing.
@@ -100,7 +99,7 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
             notes.append(f"{name}: references of {resampled}.")
         return model
 
-    _refuse_missing_files(addresses, settings)
+    refuse_missing_files(addresses, settings)
     with warnings.catch_warnings():
         # The notes below say it.
         warnings.simplefilter("ignore", ZeroCellWarning)
@@ -122,7 +121,7 @@ def describe(addresses: Sequence[str], settings: Settings, *, progress: bool = T
     return Described(references, fields, labels, n_classes, architectures, n_cells, notes)
 
 
-def _refuse_missing_files(addresses: Sequence[str], settings: Settings) -> None:
+def refuse_missing_files(addresses: Sequence[str], settings: Settings) -> None:
     """Raises what loading raises for the first file that is missing, before any model is loaded."""
     for address in addresses:
         parsed = parse_address(as_address(address))
@@ -148,13 +147,3 @@ def count_classes(model: Preprocessed, image: Tensor) -> int:
     """Returns how many scores a classifier gives an image ``[1, C, H, W]``."""
     like = next(model.parameters(), image)
     return scores(model(image.to(like)), 1).shape[1]
-
-
-def architecture_of(model: Preprocessed) -> str:
-    """Returns the network's class and a digest of its weights' names and shapes.
-
-    Two models with the same text have the same architecture, whatever their files say.
-    """
-    shapes = [(name, list(w.shape)) for name, w in sorted(model.network.state_dict().items())]
-    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:8]
-    return f"{type(model.network).__name__}-{digest}"

@@ -242,7 +242,7 @@ _OPTIONS = [
     ),
     click.option(
         "--target",
-        default="predicted_class",
+        default="class_contrast",
         show_default=True,
         help="Scalar of the output that is differentiated.",
     ),

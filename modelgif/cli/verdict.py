@@ -1,7 +1,11 @@
 """``modelgif verdict``: was this suspect made from that victim?"""
 
+import math
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,28 +14,32 @@ import click
 from modelgif.cli.extras import require
 from modelgif.cli.listing import ListingCommand
 from modelgif.cli.options import Settings, complete_models, describing
-from modelgif.cli.printing import Table, print_result
+from modelgif.cli.printing import Table, model_names, print_result
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Callable
 
-    from modelgif.cli.described import Described
-    from modelgif.verdict import Calibration, Correction, Verdict
+    from torch import nn
+
+    from modelgif.trial.trial import Judgement, Trial
+    from modelgif.verdict import Calibration, Correction
 
 # Exit statuses that tell results from errors, as those of `grep` do.
 DERIVED, UNDECIDED = 3, 4
-_N_BOOTSTRAP = 200
 
 
 class _VerdictCommand(ListingCommand):
-    lists = ("--suspect", "--independent")
+    lists = ("--suspect", "--independent", "--ancestor")
 
 
 @click.command(
     cls=_VerdictCommand,
     epilog="""\b
     modelgif verdict --victim mine.safetensors --suspect theirs.safetensors \\
-        --independent honest/*.safetensors --references photos --size 64 --report report.html""",
+        --own-initialisation --references photos --size 64
+    modelgif verdict --victim mine.safetensors --suspect theirs.safetensors \\
+        --ancestor 'torchvision:resnet18?weights=DEFAULT' --independent honest/*.safetensors \\
+        --references photos --size 64 --report report.html""",
 )
 @click.option(
     "--victim",
@@ -52,12 +60,24 @@ class _VerdictCommand(ListingCommand):
 @click.option(
     "--independent",
     "independents",
-    required=True,
     multiple=True,
     metavar="MODEL...",
     shell_complete=complete_models,
     help="Models known to be trained without the victim; 19 of the suspect's architecture are "
-    "needed to decide at 5 %.",
+    "needed to decide at 5 % by comparison. Modelgif independents makes them.",
+)
+@click.option(
+    "--ancestor",
+    "ancestors",
+    multiple=True,
+    metavar="MODEL...",
+    shell_complete=complete_models,
+    help="Public models that the victim, or others, may have been made from.",
+)
+@click.option(
+    "--own-initialisation",
+    is_flag=True,
+    help="The victim's owner states that it was trained from a private random start.",
 )
 @click.option(
     "--level",
@@ -92,6 +112,8 @@ def verdict(
     victim: str,
     suspects: tuple[str, ...],
     independents: tuple[str, ...],
+    ancestors: tuple[str, ...],
+    own_initialisation: bool,
     level: float,
     correction: "Correction",
     calibration: "Calibration",
@@ -102,75 +124,147 @@ def verdict(
 ) -> None:
     """Decide whether each suspect was derived from the victim.
 
-    The distance of gradient fields and the label disagreement are combined, each standardised
-    against the independent models. Exit status: 0 no suspect is derived or undecided, 3 at least
-    one is derived, 4 none is derived, but at least one is undecided.
+    By lines of evidence: a common origin of the weights, which needs no independent model; changes
+    from a public ancestor; and gradient fields with label disagreement, each among independent
+    models. Exit status: 0 no suspect is derived or undecided, 3 at least one is derived, 4 none is
+    derived, but at least one is undecided or of common origin.
     """
-    import torch
-
-    from modelgif.cli.described import describe
-    from modelgif.verdict import ModelKind, verdicts
+    from modelgif.cli.described import refuse_missing_files
+    from modelgif.trial.hold import hold_trial
 
     if report is not None:
         require("report")
     models = (victim, *suspects, *independents)
-    described = describe(models, settings, progress=not as_json)
-    suspect_names = described.names[1 : 1 + len(suspects)]
-    independent_names = described.names[1 + len(suspects) :]
-    results = verdicts(
-        suspect_names,
-        _contributions(described, suspect_names),
-        _contributions(described, independent_names),
-        suspect_kinds=[ModelKind(described.architectures[name], "") for name in suspect_names],
-        independent_kinds=[
-            ModelKind(described.architectures[name], "") for name in independent_names
-        ],
+    names = model_names(models)
+    addresses = dict(zip(names, models, strict=True))
+    refuse_missing_files((*models, *ancestors), settings)
+    load = {name: partial(settings.load, address) for name, address in addresses.items()}
+    references = settings.find_references()
+    trial = hold_trial(
+        (names[0], load[names[0]]),
+        {name: load[name] for name in names[1 : 1 + len(suspects)]},
+        {name: load[name] for name in names[1 + len(suspects) :]},
+        references,
+        ancestors={
+            name: partial(settings.load, address)
+            for name, address in zip(model_names(ancestors), ancestors, strict=True)
+        },
+        own_initialisation=own_initialisation,
+        build=_builder(victim, settings),
+        parents=_parents(addresses),
+        level=level,
         correction=correction,
         calibration=calibration,
-        level=level,
-        n_bootstrap=_N_BOOTSTRAP,
-        generator=torch.Generator().manual_seed(settings.seed),
+        seed=settings.seed,
+        progress=not as_json,
+        **settings.field_options(references),
     )
-    rows = [_row(described, result) for result in results]
-    notes = [
-        *described.notes,
-        *(f"{result.suspect}: {result.note}" for result in results if result.note),
-    ]
+    rows = [_row(trial, judgement) for judgement in trial.judgements]
+    notes = list(trial.notes)
+    notes += [f"{j.suspect}: {note}" for j in trial.judgements for note in j.notes]
     print_result(
-        {"victim": described.names[0], "verdicts": Table(rows), "level": level, "notes": notes},
+        {
+            "victim": trial.victim,
+            **(_in_full(trial, rows) if as_json else _in_words(trial, rows)),
+            "level": level,
+            "notes": notes,
+        },
         as_json=as_json,
     )
     if report is not None:
         from modelgif.cli.verdict_report import verdict_report
         from modelgif.reporting.report import write_report
 
-        addresses = dict(zip(described.names, models, strict=True))
         command = shlex.join(["modelgif", *sys.argv[1:]])
-        page = verdict_report(described, results, addresses, rows, settings, notes, command)
+        page = verdict_report(trial, addresses, settings, notes, command)
         write_report(report, page)
-    decisions = {result.decision for result in results}
-    status = DERIVED if "derived" in decisions else UNDECIDED if "undecided" in decisions else 0
+    answers = {judgement.answer for judgement in trial.judgements}
+    open_ones = answers & {"undecided", "common origin"}
+    status = DERIVED if "derived" in answers else UNDECIDED if open_ones else 0
     raise click.exceptions.Exit(status)
 
 
-def _contributions(described: "Described", names: list[str]) -> dict[str, "torch.Tensor"]:
-    import torch
+def _in_words(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The table, then the answer on each suspect with its reason and what would settle it."""
+    sentences = {
+        judgement.suspect: " ".join(
+            filter(None, [f"{judgement.answer}:", judgement.because, judgement.would_settle])
+        )
+        for judgement in trial.judgements
+    }
+    return {"verdicts": Table(rows), **sentences}
 
+
+def _in_full(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The table with each suspect's lines of evidence."""
     return {
-        "field": torch.stack([described.field_evidence(name) for name in names]),
-        "labels": torch.stack([described.label_disagreement(name) for name in names]),
+        "verdicts": Table(
+            [
+                row
+                | {
+                    "because": judgement.because,
+                    "would settle": judgement.would_settle,
+                    "evidence": [asdict(line) for line in judgement.evidence],
+                }
+                for row, judgement in zip(rows, trial.judgements, strict=True)
+            ]
+        )
     }
 
 
-def _row(described: "Described", result: "Verdict") -> dict[str, Any]:
+def _builder(victim: str, settings: Settings) -> "Callable[[], nn.Module] | None":
+    """Makes the victim's architecture anew; None where its address does not say which it is."""
+    import torch
+
+    from modelgif.experiment.starting_network import architecture_address
+    from modelgif.loading.address import as_address, with_query
+
+    try:
+        architecture = architecture_address(as_address(victim))
+    except ValueError:
+        return None
+
+    def build() -> "nn.Module":
+        # The weights of an address are drawn from its own seed: here that which was set last.
+        address = with_query(architecture, {"seed": torch.initial_seed()})
+        return settings.load(address).network
+
+    return build
+
+
+def _parents(addresses: Mapping[str, str]) -> dict[str, str]:
+    """The parent that each model's card names, by name of the model, as the name of its file."""
+    from modelgif.loading.address import as_address, parse_address
+    from modelgif.loading.checkpoint import read_card
+    from modelgif.loading.errors import CheckpointError
+
+    parents = {}
+    for name, address in addresses.items():
+        parsed = parse_address(as_address(address))
+        if parsed.scheme == "file" and "architecture" not in parsed.query:
+            try:
+                parent = read_card(Path(parsed.name).expanduser()).get("parent")
+            except CheckpointError:
+                continue  # loading the model says what is wrong with it
+            if isinstance(parent, str) and parent:
+                parents[name] = parent
+    return parents
+
+
+def _row(trial: "Trial", judgement: "Judgement") -> dict[str, Any]:
+    field, labels = trial.field_distances(judgement.suspect), trial.labels.get(judgement.suspect)
+    verdict, origin = judgement.verdict, judgement.evidence[0]
     return {
-        "suspect": result.suspect,
-        "field distance": described.field_distances(result.suspect).mean().item(),
-        "label disagreement": described.label_disagreement(result.suspect).mean().item(),
-        "p-value": result.p_value,
-        "adjusted": result.adjusted_p_value,
+        "suspect": judgement.suspect,
+        "field distance": math.nan if field is None else field.mean().item(),
+        "label disagreement": math.nan if labels is None else labels.mean().item(),
+        "common origin": {"for": "yes", "not asked": "not asked"}.get(origin.finding, "no"),
+        "p-value": math.nan if verdict is None else verdict.p_value,
+        "adjusted": math.nan if verdict is None else verdict.adjusted_p_value,
         # How a model was trained is not known to the command.
-        "compared with": f"{result.n_independents} of "
-        + ("all architectures" if result.matched_by == "pooled" else "its architecture"),
-        "verdict": result.decision,
+        "compared with": "none"
+        if verdict is None
+        else f"{verdict.n_independents} of "
+        + ("all architectures" if verdict.matched_by == "pooled" else "its architecture"),
+        "verdict": judgement.answer,
     }

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from modelgif.verdict.calibration_set import origin_p_value
 from modelgif.verdict.combination import Combination, combined_scores, comparable
-from modelgif.verdict.conformal import conformal_p_value
 from modelgif.verdict.matching import MatchedBy, ModelKind, matched
 from modelgif.verdict.precision import needed_references, percentile_interval, redrawn
 
@@ -27,6 +27,7 @@ class Case:
         matched_by: what the independents, or each group of them, share.
         weights: of the methods, or None.
         rule: how these are combined.
+        origins: of each independent; those of one origin have one voice together.
         warnings: what weakens the case, in sentences.
     """
 
@@ -35,16 +36,25 @@ class Case:
     matched_by: MatchedBy
     weights: np.ndarray | None
     rule: Combination
+    origins: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def n_independents(self) -> int:
-        """How many models the suspect is compared with."""
-        return len(next(iter(self.contributions.values()))) - 1
+        """With how many independents the suspect is compared, those of one origin counted once."""
+        return len(set(self.origins))
 
     def p_value(self) -> float:
-        """Returns the suspect's conformal p-value."""
+        """Returns the suspect's conformal p-value, in which ties count as near."""
         return self._p_value(list(self.contributions.values()))
+
+    def is_farther(self) -> bool:
+        """Returns whether the suspect is strictly farther than half of the independents.
+
+        A tie is no sign of distance: where scores are equal because they hold no information, a
+        large p-value would read as innocence.
+        """
+        return self._p_value(list(self.contributions.values()), ties_are_near=False) > 0.5
 
     def p_value_interval(
         self, n_bootstrap: int, generator: torch.Generator, *, level: float = 0.95
@@ -71,15 +81,20 @@ class Case:
         (array, *more) = self.contributions.values()
         if more or self.groups is not None or array.shape[1] < 2:
             return None
+        if self.n_independents < len(self.origins):
+            return None
         decisive = np.argsort(array[:-1].mean(1), kind="stable")[rank - 1]
         return needed_references(array[decisive] - array[-1])
 
-    def _p_value(self, arrays: Sequence[np.ndarray]) -> float:
+    def _p_value(self, arrays: Sequence[np.ndarray], *, ties_are_near: bool = True) -> float:
         scores = np.column_stack([array.mean(1) for array in arrays])
         one = scores[:, 0]
         if len(arrays) > 1 or self.groups is not None:
             one = combined_scores(scores, rule=self.rule, weights=self.weights, groups=self.groups)
-        return conformal_p_value(one[-1].item(), one[:-1])
+        suspect = one[-1].item()
+        if not ties_are_near:
+            suspect = float(np.nextafter(suspect, -np.inf))
+        return origin_p_value(suspect, one[:-1], self.origins)
 
 
 def case_of(
@@ -92,6 +107,8 @@ def case_of(
     calibration: Calibration,
     rule: Combination,
     weights: Mapping[str, float] | None,
+    eligible: Sequence[bool] | None = None,
+    origins: Sequence[str] | None = None,
 ) -> Case:
     """Returns the case of a suspect, by all methods that can describe it.
 
@@ -104,11 +121,20 @@ def case_of(
         calibration: see `modelgif.verdict.verdicts`.
         rule: see `combined_scores`.
         weights: by method, or None.
+        eligible: which independents the suspect may be compared with, ``[n]``; by default all.
+        origins: of each independent, ``[n]``; by default each has its own.
 
     Raises:
         ValueError: when there is nothing to compare the suspect with.
     """
     names = list(suspect)
+    voices = [str(i) for i in range(len(next(iter(independents.values()))))]
+    voices = voices if origins is None else list(origins)
+    if eligible is not None:
+        chosen_rows: list[int] = np.flatnonzero(eligible).tolist()
+        independents = {name: table[chosen_rows] for name, table in independents.items()}
+        kinds = [kinds[i] for i in chosen_rows] if kinds else kinds
+        voices = [voices[i] for i in chosen_rows]
     means = np.column_stack([independents[name].mean(1) for name in names])
     methods, models = comparable([suspect[name].mean() for name in names], means)
     used = [name for name, known in zip(names, methods, strict=True) if known]
@@ -148,6 +174,7 @@ def case_of(
         by,
         None if weights is None else np.array([weights[name] for name in used]),
         rule,
+        tuple(voices[i] for i in rows),
         tuple(warnings),
     )
 

@@ -12,7 +12,7 @@ from modelgif.verdict._contributions import check_contributions, contributions
 from modelgif.verdict.case import Calibration, Case, case_of
 from modelgif.verdict.combination import Combination
 from modelgif.verdict.conformal import needed_independents, smallest_p_value
-from modelgif.verdict.correction import Correction, adjust
+from modelgif.verdict.correction import Correction, adjust, checked_p_values
 from modelgif.verdict.decision import Decision
 from modelgif.verdict.matching import ModelKind
 from modelgif.verdict.verdict import Verdict
@@ -36,13 +36,16 @@ def verdicts(
     level: float = 0.05,
     n_bootstrap: int = 0,
     generator: torch.Generator | None = None,
+    eligible: ArrayLike | None = None,
+    origins: Sequence[str] | None = None,
+    family: ArrayLike = (),
 ) -> list[Verdict]:
     """Returns the verdict on each suspect, in the order of `names`.
 
     - ``derived``: the adjusted p-value is at most `level`, at both ends of the interval if there is
       one
-    - ``independent``: the suspect is farther than half of the independents, and not derived at
-      either end of the interval
+    - ``independent``: the suspect is strictly farther than half of the independents, and not
+      derived at either end of the interval
     - ``undecided``: otherwise, or when there are so few independents that no score could be derived
 
     Args:
@@ -66,6 +69,12 @@ def verdicts(
         level: between 0 and 0.5.
         n_bootstrap: how often references are drawn for the interval; 0 for no interval.
         generator: CPU generator of these draws.
+
+        eligible: which independents each suspect may be compared with, ``[S, n]`` of truth values;
+            by default all of them.
+        origins: of each independent, ``[n]``: those of one origin have one voice together, see
+            `modelgif.verdict.calibration_set.origin_p_value`. By default each has its own.
+        family: p-values of other tests that are corrected together with these.
 
     Raises:
         ValueError: if methods or the numbers of models or references do not match, for an unknown
@@ -98,6 +107,13 @@ def verdicts(
             f"expected the kinds of {len(names)} suspects and {count} independents, got "
             f"{len(suspect_kinds or ())} and {len(independent_kinds or ())}."
         )
+    mask = None if eligible is None else np.asarray(eligible, dtype=bool)
+    if mask is not None and mask.shape != (len(names), count):
+        raise ValueError(
+            f"expected eligible independents [{len(names)}, {count}], got {list(mask.shape)}."
+        )
+    if origins is not None and len(origins) != count:
+        raise ValueError(f"expected the origins of {count} independents, got {len(origins)}.")
     cases = [
         case_of(
             {method: table[i] for method, table in accused.items()},
@@ -108,16 +124,23 @@ def verdicts(
             calibration=calibration,
             rule=rule,
             weights=weights,
+            eligible=None if mask is None else mask[i].tolist(),
+            origins=origins,
         )
         for i in range(len(names))
     ]
-    p_values = np.array([case.p_value() for case in cases])
+    p_values = np.array([*(case.p_value() for case in cases), *_checked(family)])
     found = []
     for i, case in enumerate(cases):
         interval = case.p_value_interval(n_bootstrap, generator) if generator is not None else None
         decider = _Decider(p_values, i, correction, level)
         found.append(_verdict(names[i], case, decider, interval, calibration))
     return found
+
+
+def _checked(family: ArrayLike) -> list[float]:
+    values = np.asarray(family, dtype=float)
+    return checked_p_values(values).tolist() if values.size else []
 
 
 @dataclass(frozen=True)
@@ -144,10 +167,11 @@ class _Decider:
         ranks = range(1, n_independents + 1)
         return sum(self.accepts(rank / (n_independents + 1)) for rank in ranks)
 
-    def decide(self, low: float, p_value: float, high: float) -> Decision:
+    def decide(self, low: float, p_value: float, high: float, *, is_farther: bool) -> Decision:
         if self.accepts(p_value) and self.accepts(high):
             return "derived"
-        return "independent" if p_value > 0.5 and not self.accepts(low) else "undecided"
+        farther = is_farther and p_value > 0.5
+        return "independent" if farther and not self.accepts(low) else "undecided"
 
 
 def _verdict(
@@ -159,8 +183,12 @@ def _verdict(
 ) -> Verdict:
     p_value, n = float(decider.p_values[decider.row]), case.n_independents
     low, high = interval or (p_value, p_value)
-    notes = list(case.warnings)
-    decision, more_models, more_references = decider.decide(low, p_value, high), None, None
+    notes, farther = list(case.warnings), case.is_farther()
+    decision, more_models, more_references = (
+        decider.decide(low, p_value, high, is_farther=farther),
+        None,
+        None,
+    )
     if not decider.accepts(smallest_p_value(n)):
         decision = "undecided"
         together = len(decider.p_values) if decider.correction != "none" else 1
@@ -169,7 +197,7 @@ def _verdict(
             f"With {n} independent {'model' if n == 1 else 'models'} no suspect could be called "
             f"derived at the level {decider.level:g}; {more_models} would suffice."
         )
-    elif decision != decider.decide(p_value, p_value, p_value):
+    elif decision != decider.decide(p_value, p_value, p_value, is_farther=farther):
         more_references = case.needed_references(decider.largest_rank(n))
         notes.append(
             f"With other references the p-value would lie between {low:.3g} and {high:.3g}: too "

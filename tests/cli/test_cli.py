@@ -28,6 +28,8 @@ from modelgif.storage.field_store import FieldStore
 
 NETWORK = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=10&width=4"
 FEW = ["--references", "digits", "-n", "6", "--steps", "3"]
+# Fewer decide nothing.
+ENOUGH = ["--references", "digits", "-n", "20", "--steps", "3"]
 
 
 def run(*arguments, status=0):
@@ -77,9 +79,8 @@ def test_compare_gives_the_librarys_distance(zoo):
     references = read_references(zoo / "fields" / "references.safetensors")
     write_references(saved, references)
     baseline = references.images.double().mean((0, 2, 3), keepdim=True).float()
-    fields = [
-        gradient_field(model, references.images, baseline=baseline, n_steps=3) for model in models
-    ]
+    options = {"target": "class_contrast", "baseline": baseline, "n_steps": 3}
+    fields = [gradient_field(model, references.images, **options) for model in models]
     assert found["distance"] == pytest.approx(distance(*fields), abs=1e-6)
     labels = [model(references.images).argmax(1) for model in models]
     assert found["label_disagreement"] == (labels[0] != labels[1]).double().mean().item()
@@ -128,7 +129,7 @@ def verdict_of(zoo, suspect, *options, n=19, status):
     return said(
         *("verdict", "--victim", zoo / "victim.safetensors", "--suspect", suspect),
         *independents,
-        *FEW,
+        *ENOUGH,
         *options,
         status=status,
     )
@@ -147,9 +148,9 @@ def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
 def test_suspects_and_independents_may_be_listed_as_shells_do(zoo):
     victim, suspect = zoo / "victim.safetensors", zoo / "copy.safetensors"
     others = honest(zoo, [1, 2])
-    listed = ["--suspect", suspect, *honest(zoo, [0]), "--independent", *others, *FEW]
+    listed = ["--suspect", suspect, *honest(zoo, [0]), "--independent", *others, *ENOUGH]
     repeated = ["--suspect", suspect, "--suspect", *honest(zoo, [0])]
-    repeated += ["--independent", others[0], "--independent", others[1], *FEW]
+    repeated += ["--independent", others[0], "--independent", others[1], *ENOUGH]
     found = said("verdict", *listed, "--victim", victim, status=4)
     assert [row["suspect"] for row in found["verdicts"]] == ["copy", "honest0"]
     assert found == said("verdict", "--victim", victim, *repeated, status=4)
@@ -166,9 +167,48 @@ def test_the_verdicts_report(zoo, tmp_path):
     verdict_of(zoo, zoo / "copy.safetensors", "--report", page, status=3)
     text = page.read_text(encoding="utf-8")
     assert "Was copy made from victim?" in text
-    assert "copy is nearer to it than independent models are: derived (p = 0.05" in text
-    assert text.count("data:image/png;base64,") == 4
+    assert "copy: derived, because its function is nearer to the victim&#39;s" in text
+    assert "by field and labels, p = 0.050 among 19 independent models" in text
+    # The matching of hidden units, three pictures of distances, and pixels.
+    assert text.count("data:image/png;base64,") == 5
     assert "modelgif" in text
+
+
+def test_a_verdict_needs_no_independent_model(zoo, tmp_path):
+    """Weights alone show a common origin; whether that is theft, the owner's statement decides."""
+    card = {"architecture": NETWORK.replace("&width=4", "")}
+    victim = load_model(card["architecture"], seed=987_654)
+    models = {"mine": victim.network, "theirs": near_copy(victim, 0.1, 0)}
+    models["other"] = load_model(card["architecture"], seed=123_987).network
+    for name, model in models.items():
+        write_checkpoint(tmp_path / f"{name}.safetensors", model, card)
+    words = ["verdict", "--victim", tmp_path / "mine.safetensors", *ENOUGH, "--suspect"]
+    words += [tmp_path / "theirs.safetensors", "--suspect", tmp_path / "other.safetensors"]
+    found = said(*words, status=4)
+    assert [row["verdict"] for row in found["verdicts"]] == ["common origin", "undecided"]
+    assert "--own-initialisation" in found["verdicts"][0]["would settle"]
+    found = said(*words, "--own-initialisation", status=3)
+    assert [row["verdict"] for row in found["verdicts"]] == ["derived", "undecided"]
+    assert [line["name"] for line in found["verdicts"][0]["evidence"]] == [
+        *("origin", "changes", "field and labels")
+    ]
+    assert found["verdicts"][0]["evidence"][0]["log10_p"] < -20
+    written = run(*words, status=4).stdout
+    assert "theirs: common origin: it descends from the victim's random start" in written
+
+
+def test_a_common_seed_is_no_private_start(tmp_path):
+    card = {"architecture": NETWORK.replace("&width=4", "")}
+    victim = load_model(card["architecture"], seed=42)
+    write_checkpoint(tmp_path / "mine.safetensors", victim.network, card)
+    write_checkpoint(tmp_path / "theirs.safetensors", near_copy(victim, 0.1, 0), card)
+    found = said(
+        *("verdict", "--victim", tmp_path / "mine.safetensors", "--own-initialisation"),
+        *("--suspect", tmp_path / "theirs.safetensors", *ENOUGH),
+        status=4,
+    )
+    assert found["verdicts"][0]["verdict"] == "common origin"
+    assert "that of the seed 42" in " ".join(found["notes"])
 
 
 def test_select_ranks_by_what_features_tell(tmp_path):

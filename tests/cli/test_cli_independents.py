@@ -73,7 +73,7 @@ def test_from_a_suspect_to_the_verdict(suspect, tmp_path):
         [
             *("verdict", "--victim", names[0], "--suspect", str(suspect)),
             *("--independent", names[1], "--independent", names[2]),
-            *("--references", "digits", "-n", "4", "--steps", "2"),
+            *("--references", "digits", "-n", "16", "--steps", "2"),
         ],
     )
     assert verdict.exit_code == 4, verdict.output
