@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +19,8 @@ import pytest
 from docs.blocks import ROOT, Block, blocks, run_blocks, workshop
 from docs.fill import SHOWING
 from docs.numbers_shown import tables
-from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.train import train
 from modelgif.cli.main import main
 from modelgif.experiment.config import Config, ConfigError, load_config
-from modelgif.experiment.run import open_run
 
 PAGES = {
     str(page.relative_to(ROOT)): page
@@ -34,13 +32,12 @@ OTHERS = {"apt-get", "cd", "cp", "echo", "eval", "export", "git", "ls", "mkdir",
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(protection_zoo, tmp_path_factory):
     """A folder of runs that has a zoo where the demo would leave one."""
     root = tmp_path_factory.mktemp("runs")
-    config = load_config(IPPConfig, ROOT / SMOKE, ["device=cpu"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("intellectual_property_protection.train.workers_on", lambda device: 1)
-        train(open_run(config, testbed="intellectual_property_protection", name="demo", root=root))
+    (trained,) = (protection_zoo / "intellectual_property_protection").iterdir()
+    demo = root / "intellectual_property_protection" / trained.name.replace("smoke", "demo")
+    shutil.copytree(trained, demo)
     return root
 
 
