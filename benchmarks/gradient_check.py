@@ -16,6 +16,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from honest_networks import make, names
@@ -83,7 +84,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
             ("needs float64", ["precision_error"]),
             ("function", list(TOLERANCES)[4:]),
         ):
-            missed = [~(part[key].to_numpy() <= TOLERANCES[key]) for key in keys]
+            missed = [~(np.asarray(part[key]) <= TOLERANCES[key]) for key in keys]
             alarms = int(np.any(missed, axis=0).sum())
             low, high = interval(alarms, len(part))
             found.append({"half": half, "check": check, "networks": len(part), "alarms": alarms})

@@ -467,10 +467,17 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def finished(smoke, tmp_path_factory):
+def finished(smoke, made_once):
     """A run whose models, features and accuracies are made up, with everything from there real."""
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(smoke, testbed="model_selection", name="smoke", root=root)
+
+    def opened(root):
+        return open_run(smoke, testbed="model_selection", name="smoke", root=root)
+
+    return opened(made_once("selection_run", lambda root: finish(opened(root))))
+
+
+def finish(run):
+    smoke = run.config
     rng = np.random.default_rng(0)
     rows = []
     for i, member in enumerate(roster(smoke)):
@@ -502,7 +509,6 @@ def finished(smoke, tmp_path_factory):
     for stage in (score, evaluate, plot):
         with run.stage(stage.__name__):
             stage(run)
-    return run
 
 
 def test_the_stages_leave_what_the_design_promises(finished, smoke):
