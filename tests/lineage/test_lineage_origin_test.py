@@ -12,6 +12,8 @@ from torch.nn.utils import prune
 from modelgif.lineage import origin_test, permuted_units
 from modelgif.loading.preprocessing import Preprocessed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def victims():
