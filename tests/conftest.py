@@ -40,7 +40,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
     base = tmp_path_factory.getbasetemp()
     # A worker of pytest-xdist has a folder of its own below that of the test run.
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return MadeOnce(shared / "made-once", tmp_path_factory.mktemp("copies"))
+    return MadeOnce(shared / "made-once")
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,6 @@ def honest(zoo, numbers):
     return [str(zoo / f"honest{number}.safetensors") for number in numbers]
 
 
-@pytest.mark.slow
 def test_compare_gives_the_librarys_distance(zoo):
     found = said("compare", zoo / "victim.safetensors", zoo / "copy.safetensors", *FEW)
     models = [load_model(f"file:{zoo / name}.safetensors") for name in ("victim", "copy")]
@@ -96,7 +95,6 @@ def test_compare_gives_the_librarys_distance(zoo):
     assert again == found
 
 
-@pytest.mark.slow
 def test_distance_of_all_pairs(zoo, tmp_path):
     models = [zoo / "victim.safetensors", zoo / "copy.safetensors", *honest(zoo, [0])]
     found = said(
@@ -111,7 +109,6 @@ def test_distance_of_all_pairs(zoo, tmp_path):
         assert min(picture.size) > 100
 
 
-@pytest.mark.slow
 def test_stores_are_compared_as_their_models_are(zoo, tmp_path):
     models = [zoo / "victim.safetensors", zoo / "copy.safetensors"]
     run("extract", *models, *FEW, "-o", tmp_path)
@@ -138,7 +135,6 @@ def verdict_of(zoo, suspect, *options, n=19, status):
     )
 
 
-@pytest.mark.slow
 def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     found = verdict_of(zoo, zoo / "copy.safetensors", status=3)
     (row,) = found["verdicts"]
@@ -149,7 +145,6 @@ def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     assert row["verdict"] in ("independent", "undecided")
 
 
-@pytest.mark.slow
 def test_suspects_and_independents_may_be_listed_as_shells_do(zoo):
     victim, suspect = zoo / "victim.safetensors", zoo / "copy.safetensors"
     others = honest(zoo, [1, 2])
@@ -161,14 +156,12 @@ def test_suspects_and_independents_may_be_listed_as_shells_do(zoo):
     assert found == said("verdict", "--victim", victim, *repeated, status=4)
 
 
-@pytest.mark.slow
 def test_few_independents_decide_nothing_and_say_how_many_would(zoo):
     found = verdict_of(zoo, zoo / "copy.safetensors", n=5, status=4)
     assert found["verdicts"][0]["verdict"] == "undecided"
     assert "19 would suffice" in " ".join(found["notes"])
 
 
-@pytest.mark.slow
 def test_the_verdicts_report(zoo, tmp_path):
     page = tmp_path / "report.html"
     verdict_of(zoo, zoo / "copy.safetensors", "--report", page, status=3)
@@ -237,7 +230,6 @@ def test_select_ranks_by_what_features_tell(tmp_path):
     assert "by knn" in found["advice"] or "does not decide" in found["advice"]
 
 
-@pytest.mark.slow
 def test_info_tells_files_apart(zoo, tmp_path):
     assert said("info", zoo / "victim.safetensors")["is"] == "a checkpoint"
     assert said("info", zoo / "victim.safetensors")["architecture"] == NETWORK
@@ -248,7 +240,6 @@ def test_info_tells_files_apart(zoo, tmp_path):
     assert said("info", tmp_path / "plain.pt")["weights"] == 6
 
 
-@pytest.mark.slow
 def test_the_index_finds_the_copy(zoo, tmp_path):
     known = tmp_path / "known"
     copy = zoo / "copy.safetensors"
@@ -264,7 +255,6 @@ def test_the_index_finds_the_copy(zoo, tmp_path):
     assert "n_steps" in other.stderr
 
 
-@pytest.mark.slow
 def test_a_folder_of_images_is_a_source_of_references(zoo, tmp_path):
     generator = torch.Generator().manual_seed(0)
     for number in range(4):
@@ -344,7 +334,6 @@ def test_shells_complete_verbs_options_and_files(line, expected, monkeypatch):
     assert done.stdout.split("\n")[: len(expected)] == expected
 
 
-@pytest.mark.slow
 def test_one_reference_and_labels_that_cannot_be_compared(zoo, tmp_path):
     other = "python:modelgif.experiment.networks:convnet?in_channels=1&num_classes=3&seed=4"
     references = References(torch.rand(2, 1, 8, 8), ("a", "b"))
@@ -357,7 +346,6 @@ def test_one_reference_and_labels_that_cannot_be_compared(zoo, tmp_path):
     assert not found["same_architecture"]
 
 
-@pytest.mark.slow
 def test_every_model_is_loaded_once_and_one_at_a_time(zoo, monkeypatch):
     loaded, alive = [], []
     load = options.load
@@ -376,7 +364,6 @@ def test_every_model_is_loaded_once_and_one_at_a_time(zoo, monkeypatch):
     assert max(alive) <= 1
 
 
-@pytest.mark.slow
 def test_a_missing_file_is_named_before_any_model_is_described(zoo, monkeypatch):
     opened = []
     load = options.load

@@ -171,16 +171,18 @@ def test_a_finished_run_is_not_done_again(finished):
         assert times() == before
 
 
-def test_a_lost_comparison_is_made_again(finished, smoke):
+def test_a_lost_comparison_is_made_again(finished, smoke, tmp_path):
+    run = open_protection_run(tmp_path)
+    shutil.copytree(finished.folder, run.folder, dirs_exist_ok=True)
     member = roster(smoke)[3]
-    path = comparison_path(finished, member)
+    path = comparison_path(run, member)
     before = path.read_bytes()
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "intellectual_property_protection.extract_fields.workers_on", lambda device: 1
         )
-        extract_fields(finished)
+        extract_fields(run)
     assert path.read_bytes() == before
 
 
