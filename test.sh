@@ -24,9 +24,9 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 types=$(mktemp)
-trap 'rm -f "$types"' EXIT
 .venv/bin/pyright "${typed[@]}" >"$types" 2>&1 &
 pyright=$!
+trap 'rm -f "$types"; kill "$pyright" 2>/dev/null || true' EXIT
 failed=0
 .venv/bin/python -m pytest "${workers[@]}" "$@" || failed=$?
 wait "$pyright" || failed=1
