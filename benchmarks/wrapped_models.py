@@ -56,12 +56,12 @@ class Lie(torch.autograd.Function):
 
 def folded(model: nn.Module) -> nn.Module:
     """BatchNorm folded into convolutions; where there is none, one is put behind each first."""
-    # Preprocessing looks at the input's shape, so the network is traced without it.
-    model = copy.deepcopy(model)
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
         return unfolded(model)
-    model.network, _ = fold_batchnorm(model.network, torch.rand(4, 1, 8, 8))
-    return model
+    # Preprocessing looks at the input's shape, so the network is traced without it.
+    copied: Any = copy.deepcopy(model)
+    copied.network, _ = fold_batchnorm(copied.network, torch.rand(4, 1, 8, 8))
+    return copied
 
 
 def unfolded(model: nn.Module) -> nn.Module:
@@ -69,7 +69,7 @@ def unfolded(model: nn.Module) -> nn.Module:
     model, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
     for path, layer in list(model.named_modules()):
         if isinstance(layer, nn.Conv2d):
-            norm = nn.BatchNorm2d(layer.out_channels)
+            norm: Any = nn.BatchNorm2d(layer.out_channels)
             state = norm.state_dict()
             for name in ("weight", "bias", "running_mean", "running_var"):
                 state[name] = torch.rand(layer.out_channels, generator=draw) + 0.5
@@ -87,8 +87,9 @@ def unfolded(model: nn.Module) -> nn.Module:
 
 def permuted_channels(model: nn.Module) -> nn.Module:
     """The channels between layers in another order."""
-    model, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
-    for givers, taker in _neighbours(model.network):
+    copied: Any = copy.deepcopy(model)
+    draw = torch.Generator().manual_seed(0)
+    for givers, taker in _neighbours(copied.network):
         order = torch.randperm(len(givers[0].weight), generator=draw)
         with torch.no_grad():
             for giver in givers:
@@ -96,10 +97,10 @@ def permuted_channels(model: nn.Module) -> nn.Module:
                     if values.ndim:
                         giver.state_dict()[name].copy_(values[order].clone())
             taker.weight.copy_(taker.weight[:, order].clone())
-    return model
+    return copied
 
 
-def _neighbours(network: nn.Module) -> Iterator[tuple[list[nn.Module], nn.Module]]:
+def _neighbours(network: Any) -> Iterator[tuple[list[Any], Any]]:
     """Layers that give channels, and the one that takes them, in the demo's two architectures."""
     layers = list(network.features)
     plain = [layer for layer in layers if isinstance(layer, nn.Conv2d)]

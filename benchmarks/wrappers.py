@@ -115,7 +115,7 @@ def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
         honest = untainted[untainted["architecture"] == architecture]
         victim = about[(about["role"] == "victim") & (about["architecture"] == architecture)]
         if victim.empty:
-            victim, honest = honest.iloc[:1], honest.iloc[1:]
+            victim, honest = honest.iloc[:1], honest.iloc[1:]  # pyright: ignore[reportAttributeAccessIssue]
         models = [load_model(f"file:{path}") for path in [*victim["path"], *honest["path"]]]
         described = [describe(model, images, zoo.baseline, n_steps) for model in models]
         first, others = described[0], described[1:]
@@ -129,7 +129,7 @@ def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
             }
             yield {
                 "zoo": zoo.label,
-                "victim": victim["model"].iloc[0],
+                "victim": victim["model"].iloc[0],  # pyright: ignore[reportAttributeAccessIssue]
                 "n_independents": len(others),
                 "n_references": len(images),
                 "wrapper": name,
