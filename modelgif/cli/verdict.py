@@ -192,7 +192,7 @@ def _in_words(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
         )
         for judgement in trial.judgements
     }
-    return {"verdicts": Table(rows), **sentences}
+    return {"verdicts": Table(rows), "answers": sentences}
 
 
 def _in_full(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
