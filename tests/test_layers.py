@@ -186,6 +186,7 @@ for name in modules:
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_nothing(tmp_path: Path) -> None:
     # Other libraries may change the environment when imported: scikit-learn does.
     others = {

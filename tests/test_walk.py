@@ -125,11 +125,13 @@ def filled():
     return tables()
 
 
+@pytest.mark.slow
 def test_tables_are_of_pages(filled):
     assert filled
     assert set(filled) <= set(PAGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_tables_are_those_of_the_results(filled, page):
     text = PAGES[page].read_text(encoding="utf-8")

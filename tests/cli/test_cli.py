@@ -160,6 +160,7 @@ def test_few_independents_decide_nothing_and_say_how_many_would(zoo):
     assert "19 would suffice" in " ".join(found["notes"])
 
 
+@pytest.mark.slow
 def test_the_verdicts_report(zoo, tmp_path):
     page = tmp_path / "report.html"
     verdict_of(zoo, zoo / "copy.safetensors", "--report", page, status=3)
@@ -172,6 +173,7 @@ def test_the_verdicts_report(zoo, tmp_path):
     assert "modelgif" in text
 
 
+@pytest.mark.slow
 def test_a_verdict_needs_no_independent_model(zoo, tmp_path):
     """Weights alone show a common origin; whether that is theft, the owner's statement decides."""
     card = {"architecture": NETWORK.replace("&width=4", "")}
@@ -238,6 +240,7 @@ def test_info_tells_files_apart(zoo, tmp_path):
     assert said("info", tmp_path / "plain.pt")["weights"] == 6
 
 
+@pytest.mark.slow
 def test_the_index_finds_the_copy(zoo, tmp_path):
     known = tmp_path / "known"
     copy = zoo / "copy.safetensors"
@@ -405,6 +408,7 @@ def test_help_imports_neither_torch_nor_pandas(words):
     assert done.stdout.endswith("imported:\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "words", "extra"),
     [

@@ -240,6 +240,7 @@ def test_saved_figures_are_white_and_equal_to_the_byte(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[0, 0], 1)
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_loaded() -> None:
     program = (
         "import sys; from modelgif.reporting.figure import *\n"

@@ -56,6 +56,7 @@ def brute_force(sketches: dict[str, Sketch], query: Sketch) -> list[tuple[float,
     return sorted((estimate_distance(query, s).distance, name) for name, s in sketches.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_format", NUMBER_FORMATS)
 @pytest.mark.parametrize("block_bytes", [2**26, 3 * SIZE, 1])
 def test_search_is_brute_force(
