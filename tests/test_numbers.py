@@ -181,6 +181,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @each_way
 @pytest.mark.parametrize("kind", BAD)
 def test_a_model_that_gives_no_numbers_is_named_with_the_reference(

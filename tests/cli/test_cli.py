@@ -133,6 +133,7 @@ def verdict_of(zoo, suspect, *options, n=19, status):
     )
 
 
+@pytest.mark.slow
 def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     found = verdict_of(zoo, zoo / "copy.safetensors", status=3)
     (row,) = found["verdicts"]
@@ -197,6 +198,7 @@ def test_a_verdict_needs_no_independent_model(zoo, tmp_path):
     assert "theirs: common origin: it descends from the victim's random start" in written
 
 
+@pytest.mark.slow
 def test_a_common_seed_is_no_private_start(tmp_path):
     card = {"architecture": NETWORK.replace("&width=4", "")}
     victim = load_model(card["architecture"], seed=42)
@@ -347,6 +349,7 @@ def test_one_reference_and_labels_that_cannot_be_compared(zoo, tmp_path):
     assert not found["same_architecture"]
 
 
+@pytest.mark.slow
 def test_every_model_is_loaded_once_and_one_at_a_time(zoo, monkeypatch):
     loaded, alive = [], []
     load = options.load
@@ -387,6 +390,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

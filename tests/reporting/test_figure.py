@@ -115,6 +115,7 @@ def test_labels_too_small_to_read_give_way_to_group_names() -> None:
     assert texts(heat_map(random_zoo(100), labels[:100]).axes[0].get_xticklabels()) == labels[:100]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_models", [4, 18, 80, 160])
 def test_nothing_is_drawn_off_the_page(n_models: int) -> None:
     groups = [f"a rather long group {10 * i // n_models}" for i in range(n_models)]

@@ -260,6 +260,7 @@ def test_without_faiss_the_message_says_what_to_install(
         Nearby(index)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
 @pytest.mark.parametrize("number_format", NUMBER_FORMATS)
 def test_approximate_search_finds_nearly_all(make, tmp_path: Path, number_format) -> None:
