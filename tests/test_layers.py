@@ -105,6 +105,7 @@ def violations(module: str, source: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_module_keeps_to_its_floor() -> None:
     found = [v for m, file in FILES.items() for v in violations(m, file.read_text("utf-8"))]
     assert found == []
@@ -186,6 +187,7 @@ for name in modules:
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_nothing(tmp_path: Path) -> None:
     # Other libraries may change the environment when imported: scikit-learn does.
     others = {

@@ -161,6 +161,7 @@ def interpreter(version):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", stated_versions())
 def test_every_stated_python_compiles_the_sources_and_prints_help(version, tmp_path):
     python = interpreter(version)

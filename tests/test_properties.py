@@ -141,6 +141,7 @@ def test_references_may_come_in_any_blocks(drawn: list[Tensor], data: st.DataObj
     assert parts.zeros.tolist() == whole.zeros.tolist()
 
 
+@pytest.mark.slow
 @few
 @given(fields(2), st.permutations(range(6)), st.sampled_from(["float32", "float16", "sign"]), seeds)
 def test_sketches_of_any_fields(

@@ -104,6 +104,7 @@ def test_tpr_at_fpr_of_hand_made_distances(positives, negatives, fpr: float, exp
     assert tpr_at_fpr(positives, negatives, fpr=fpr) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "n_positives", "n_negatives"), [(1.0, 15, 20), (2.2, 20, 10)])
 def test_auc_intervals_cover_the_true_auc(shift: float, n_positives: int, n_negatives: int) -> None:
     true = scipy.stats.norm.cdf(shift / np.sqrt(2))

@@ -133,6 +133,7 @@ def verdict_of(zoo, suspect, *options, n=19, status):
     )
 
 
+@pytest.mark.slow
 def test_a_copy_is_derived_and_an_honest_model_is_not(zoo):
     found = verdict_of(zoo, zoo / "copy.safetensors", status=3)
     (row,) = found["verdicts"]
@@ -160,6 +161,7 @@ def test_few_independents_decide_nothing_and_say_how_many_would(zoo):
     assert "19 would suffice" in " ".join(found["notes"])
 
 
+@pytest.mark.slow
 def test_the_verdicts_report(zoo, tmp_path):
     page = tmp_path / "report.html"
     verdict_of(zoo, zoo / "copy.safetensors", "--report", page, status=3)
@@ -172,6 +174,7 @@ def test_the_verdicts_report(zoo, tmp_path):
     assert "modelgif" in text
 
 
+@pytest.mark.slow
 def test_a_verdict_needs_no_independent_model(zoo, tmp_path):
     """Weights alone show a common origin; whether that is theft, the owner's statement decides."""
     card = {"architecture": NETWORK.replace("&width=4", "")}
@@ -195,6 +198,7 @@ def test_a_verdict_needs_no_independent_model(zoo, tmp_path):
     assert "theirs: common origin: it descends from the victim's random start" in written
 
 
+@pytest.mark.slow
 def test_a_common_seed_is_no_private_start(tmp_path):
     card = {"architecture": NETWORK.replace("&width=4", "")}
     victim = load_model(card["architecture"], seed=42)
@@ -238,6 +242,7 @@ def test_info_tells_files_apart(zoo, tmp_path):
     assert said("info", tmp_path / "plain.pt")["weights"] == 6
 
 
+@pytest.mark.slow
 def test_the_index_finds_the_copy(zoo, tmp_path):
     known = tmp_path / "known"
     copy = zoo / "copy.safetensors"
@@ -344,6 +349,7 @@ def test_one_reference_and_labels_that_cannot_be_compared(zoo, tmp_path):
     assert not found["same_architecture"]
 
 
+@pytest.mark.slow
 def test_every_model_is_loaded_once_and_one_at_a_time(zoo, monkeypatch):
     loaded, alive = [], []
     load = options.load
@@ -384,6 +390,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -405,6 +412,7 @@ def test_help_imports_neither_torch_nor_pandas(words):
     assert done.stdout.endswith("imported:\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "words", "extra"),
     [

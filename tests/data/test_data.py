@@ -104,6 +104,7 @@ def test_resizing_is_that_of_pillow(size):
         torch.testing.assert_close(smaller[7, 0], torch.from_numpy(np.array(picture)))
 
 
+@pytest.mark.slow
 def test_photos_by_name():
     data = load_data("photos", size=8)
     assert data.train_images.shape == (4500, 3, 8, 8)

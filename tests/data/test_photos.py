@@ -13,6 +13,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.slow
 def test_shapes_range_and_balance(photos):
     train_images, train_labels, test_images, test_labels = photos
     assert train_images.shape == (4500, 3, 32, 32)
@@ -25,6 +26,7 @@ def test_shapes_range_and_balance(photos):
         assert images.max() <= 1
 
 
+@pytest.mark.slow
 def test_the_crops_are_always_the_same_and_differ_from_each_other(photos):
     again = load_photos()
     assert all(map(torch.equal, photos, again))
@@ -49,6 +51,7 @@ def test_photographs_are_coloured_and_the_retina_has_no_black_corner():
     assert corners[0].min() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(300, 451), (512, 512), (427, 640), (240, 320)])
 def test_training_and_test_share_no_pixel(height, width):
     # Which pixels the crops of one split touch: those on which they depend.

@@ -81,6 +81,7 @@ def test_there_are_28_golden_cases() -> None:
     assert len(GOLDEN["cases"]) == 28
 
 
+@pytest.mark.slow
 @zero_cells_allowed
 @pytest.mark.parametrize("metric", METRICS)
 @given(fields=field_tuples(3))
@@ -102,6 +103,7 @@ def test_axioms_of_a_distance(metric, fields: list[Tensor]) -> None:
         assert metric[0, 2] <= metric[0, 1] + metric[1, 2] + slack
 
 
+@pytest.mark.slow
 @zero_cells_allowed
 @pytest.mark.parametrize("metric", COSINE)
 @given(fields=field_tuples(2), power=st.sampled_from([-300, -30, -4, 3, 30, 290]))
@@ -116,6 +118,7 @@ def test_cosine_kinds_ignore_the_scale_of_the_output(
     )
 
 
+@pytest.mark.slow
 @zero_cells_allowed
 @pytest.mark.parametrize("metric", METRICS)
 @given(fields=field_tuples(2), data=st.data())
@@ -129,6 +132,7 @@ def test_the_order_of_the_references_does_not_matter(metric, fields: list[Tensor
     )
 
 
+@pytest.mark.slow
 @zero_cells_allowed
 @pytest.mark.parametrize("metric", METRICS)
 @given(fields=field_tuples(4))
@@ -164,6 +168,7 @@ def test_the_matrix_is_symmetric_to_the_last_bit(count: int) -> None:
     assert torch.equal(matrix, matrix.T)
 
 
+@pytest.mark.slow
 @zero_cells_allowed
 @pytest.mark.parametrize("metric", METRICS)
 @given(fields=field_tuples(2))

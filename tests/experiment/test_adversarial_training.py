@@ -78,6 +78,7 @@ def test_the_hostile_half_is_learnt(images, labels):
     assert model(torch.zeros(1, 1, 4, 4)).argmax() == 1
 
 
+@pytest.mark.slow
 def test_it_makes_a_model_robust():
     """One pixel says the class by 0.2, fifteen others by 0.02 each, less than an attack's 0.06."""
     labels = torch.arange(400) % 2

@@ -37,6 +37,7 @@ def made(folder):
     return sorted(name for name, text in notes if text == "1 0")
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_files_of_one_and_nothing_twice(tmp_path):
     assert start(tmp_path / "one", describe, 1) == [0]
     assert start(tmp_path / "two", describe, 2) == [0, 0]
@@ -45,6 +46,7 @@ def test_two_workers_make_the_files_of_one_and_nothing_twice(tmp_path):
     assert made(tmp_path / "one") == made(tmp_path / "two") == sorted(NAMES)
 
 
+@pytest.mark.slow
 def test_what_a_dead_worker_had_begun_is_done_by_the_other(tmp_path):
     codes = start(tmp_path / "two", describe_or_die, 2)
     assert sorted(codes) == [-9, 0]

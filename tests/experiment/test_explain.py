@@ -112,7 +112,7 @@ def test_values_that_are_not_the_defaults_are_stated():
 
 def leaves(cls, prefix=""):
     """The keys of a resolved configuration, found by another way: what it is written as."""
-    for key, value in cls.model_dump(mode="json").items():
+    for key, value in cls.model_dump(mode="json", by_alias=False).items():
         inner = getattr(cls, key)
         yield prefix + key
         if isinstance(inner, Config):

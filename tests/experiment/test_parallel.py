@@ -13,6 +13,7 @@ def note(folder, item):
     (folder / str(item)).write_text(f"{os.getpid()} {torch.get_num_threads()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_item_has_its_turn_on_one_thread(tmp_path, workers):
     before = torch.get_num_threads()
@@ -25,6 +26,7 @@ def test_every_item_has_its_turn_on_one_thread(tmp_path, workers):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failures_are_told_once_the_others_are_done(tmp_path, workers):
     with pytest.raises(ExceptionGroup, match="train: 2 of 4 failed") as caught:

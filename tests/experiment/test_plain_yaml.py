@@ -73,6 +73,7 @@ _values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from("abcd"), _values))
 def test_what_is_written_reads_back(value):
     text = dump_yaml(value)

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from modelgif.lineage.common_seed import USUAL_SEEDS
 
 from modelgif.experiment.private_seeds import private_seeds
+from modelgif.lineage import USUAL_SEEDS
 
 
 def test_seeds_are_distinct_and_do_not_depend_on_their_number():

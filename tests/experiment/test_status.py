@@ -123,6 +123,7 @@ def test_every_testbed_has_its_stages_in_order_and_each_says_its_files(testbed):
         assert f"for stage in {' '.join(STAGES[testbed])}; do" in script.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("testbed", STAGES)
 def test_the_option_prints_and_runs_nothing(testbed, tmp_path, capsys, monkeypatch):
     for name in STAGES[testbed]:

@@ -79,6 +79,7 @@ def test_a_compiler_that_fails_is_left_out_and_told(monkeypatch, model: nn.Modul
     )
 
 
+@pytest.mark.slow
 def test_a_compiled_model_has_the_same_field(monkeypatch, x: Tensor) -> None:
     compiler = torch.compile
     # Without generated C++, which takes half a minute.

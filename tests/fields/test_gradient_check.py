@@ -101,6 +101,7 @@ class Scaled(nn.Module):
         return self.factor * x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["predicted_class", "class_contrast"])
 @pytest.mark.parametrize("baseline", [0.0, 0.5])
 @pytest.mark.parametrize("name", HONEST)
@@ -219,6 +220,7 @@ LIARS: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIARS)
 def test_liars_are_found_out(name: str, x: Tensor) -> None:
     make, reason = LIARS[name]
@@ -247,6 +249,7 @@ def test_probabilities_that_underflow_need_double_precision(x: Tensor) -> None:
     assert not gradient_check(model, x, baseline=0.5).reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["straight-through", "a switch where contrast is low"])
 def test_whatever_is_drawn(name: str, seed: int, x: Tensor) -> None:

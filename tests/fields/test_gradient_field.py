@@ -103,6 +103,7 @@ DENSE_TARGETS = [*NAMED, "channel_peaks:3", torch.randint(3, (5, 6, 4), generato
 # The definition, golden files and captum.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [3, None])
 @pytest.mark.parametrize(
     ("dense", "target"),
@@ -186,6 +187,7 @@ def test_every_captum_case_has_its_model() -> None:
     assert [case["id"] for case in CAPTUM] == list(MODELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [*CHUNKS, "captum's"])
 @pytest.mark.parametrize("case", CAPTUM, ids=lambda case: case["id"])
 def test_captum_cases(case: dict, chunk_size) -> None:
@@ -325,6 +327,7 @@ def test_baselines(kind: str, model: nn.Module, x: Tensor) -> None:
     torch.testing.assert_close(field, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rule", ["gausslegendre", "gaussradau"])
 @pytest.mark.parametrize("target", ["predicted_class", torch.tensor([2, 0, 1, 1, 2]), _margin])
@@ -339,6 +342,7 @@ def test_the_chunk_size_changes_rounding_only(dtype, rule, target, model, x: Ten
         torch.testing.assert_close(field, fields[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["predicted_class", "output_sum"])
 @pytest.mark.parametrize(("chunk_size", "largest"), [(1, 1), (7, 7), (500, 500), (None, 512)])
 def test_no_batch_is_larger_than_a_chunk(target: str, chunk_size: int | None, largest: int) -> None:

@@ -157,6 +157,7 @@ def test_a_small_ratio_takes_one_channel(images):
     assert sum(not channel.any() for channel in weight) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "last", "n_channels", "n_normalised"),
     [

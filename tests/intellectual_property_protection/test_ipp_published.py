@@ -150,6 +150,7 @@ def test_whole_modules_are_refused_with_the_way_out(tmp_path):
 TINY = "python:modelgif.experiment.networks:convnet?in_channels=3"
 
 
+@pytest.mark.slow
 def test_the_stage_reads_a_zoo_of_tiny_files(tmp_path, monkeypatch):
     """Small networks under published names go through the whole stage."""
     members = {

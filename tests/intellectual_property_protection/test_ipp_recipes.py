@@ -69,6 +69,7 @@ def test_declarations_that_contradict_themselves_are_refused(name, changes, mess
         replace(RECIPES[name], **changes)
 
 
+@pytest.mark.slow
 def test_a_new_recipe_needs_nothing_but_its_declaration(monkeypatch):
     seen = {}
 

@@ -191,6 +191,7 @@ def compared(comparison):
     return found
 
 
+@pytest.mark.slow
 def test_the_victim_is_at_distance_zero_from_itself(comparison, victim):
     found = Comparison()
     compare(comparison, victim, found)

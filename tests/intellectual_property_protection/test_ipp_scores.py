@@ -323,6 +323,7 @@ def test_an_adversarially_trained_suspect_is_judged_by_its_like():
     assert len(honest_groups(roles)["independents, adversarially trained"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_folds", [1, 5])
 @pytest.mark.parametrize("n_parts", [1, 3])
 @pytest.mark.parametrize("calibration", ["matched", "standardised"])

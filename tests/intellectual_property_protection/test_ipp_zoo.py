@@ -221,6 +221,7 @@ def test_regrouped_labels(builder):
         regrouped(data, [[1], [10]])
 
 
+@pytest.mark.slow
 def test_a_transfer_to_other_data(smoke):
     config = config_of("smoke", "transfer={data: {name: photos, size: 8}}")
     other = halves(smoke, load_data("digits"))["other"]
@@ -319,6 +320,7 @@ def test_the_least_active_channels_are_gone(made, builder):
     assert gone == sorted(quietest)
 
 
+@pytest.mark.slow
 def test_extraction_learns_the_parents_answers(builder, smoke):
     class Always3(nn.Module):
         def __init__(self):
@@ -409,6 +411,7 @@ def test_every_shipped_configuration_has_a_roster(path):
     assert len({m.name for m in members}) == len(members)
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_cuda_configuration_take_its_images():
     names = {m.architecture for m in roster(config_of("cuda"))}
     assert len(names) == 7

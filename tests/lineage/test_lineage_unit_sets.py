@@ -51,6 +51,7 @@ def test_residual_sums_make_one_set():
     assert ("features.2.shortcut.weight", 1) in stem.places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "n_sets"),
     [

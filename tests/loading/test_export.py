@@ -44,6 +44,7 @@ def save(tmp_path):
     return export
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "dynamic"), [(1, None), (2, None), (4, None), (2, Dim.AUTO), (3, Dim("batch", min=1))]
 )

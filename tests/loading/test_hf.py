@@ -50,6 +50,7 @@ def images():
     return torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_a_saved_classifier_is_loaded_with_its_preprocessing(folder, original, images):
     model = load_model(f"hf:{folder}")
     assert model.preprocessing == {"mean": [0.4, 0.5, 0.6], "std": [0.5] * 3, "size": [40, 40]}

@@ -118,6 +118,7 @@ def test_a_module_that_declares_no_scheme_is_named(tmp_path, monkeypatch) -> Non
         find_scheme.__wrapped__("hollow")
 
 
+@pytest.mark.slow
 def test_no_optional_library_is_imported_before_it_is_needed() -> None:
     code = (
         "import sys; import modelgif.loading.load;"
@@ -129,6 +130,7 @@ def test_no_optional_library_is_imported_before_it_is_needed() -> None:
     assert not loaded & {"timm", "transformers", "huggingface_hub"}
 
 
+@pytest.mark.slow
 def test_parsing_an_address_imports_its_own_scheme_alone() -> None:
     code = (
         "import sys; from modelgif.loading.address import parse_address; before = set(sys.modules);"

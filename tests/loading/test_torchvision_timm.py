@@ -66,6 +66,7 @@ def torchvision_cache(monkeypatch, tmp_path):
     return network, file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DEFAULT", "IMAGENET1K_V1", "MobileNet_V3_Small_Weights.DEFAULT"])
 def test_torchvision_weights_are_taken_from_the_cache(torchvision_cache, caplog, name):
     network, _ = torchvision_cache

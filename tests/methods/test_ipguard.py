@@ -49,6 +49,7 @@ def test_points_lie_behind_the_boundary_by_the_margin_and_just_so(x: Tensor) -> 
     assert found.points.max() <= 1
 
 
+@pytest.mark.slow
 def test_points_do_not_depend_on_their_chunk(x: Tensor) -> None:
     net = network(0)
     whole = made(net, x)

@@ -171,6 +171,7 @@ def test_identical_models_are_at_exactly_0(name: str) -> None:
     assert between(name, net, copy.deepcopy(net)) == 0
 
 
+@pytest.mark.slow
 @every_method
 def test_a_slightly_changed_copy_is_nearer_than_an_independent_network(name: str) -> None:
     x = references(96)

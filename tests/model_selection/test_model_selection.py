@@ -156,6 +156,7 @@ def test_resampled_orders_are_those_of_the_drawn_models():
     assert np.isnan(resampled_taus(x, y, np.zeros((1, 8), dtype=int))).all()
 
 
+@pytest.mark.slow
 def test_a_bootstrap_interval_against_all_draws_there_are():
     # Four models have 4⁴ draws: percentiles of all of them are the bootstrap's, exactly.
     rng = np.random.default_rng(3)
@@ -172,6 +173,7 @@ def test_a_bootstrap_interval_against_all_draws_there_are():
     assert found[MEAN, TAU].value == pytest.approx(taus(x, y).mean())
 
 
+@pytest.mark.slow
 def test_p_values_against_all_orders_there_are():
     # One task of four models in the right order: one of 24 orders is as good.
     order = pd.DataFrame({"task": [1.0, 2.0, 3.0, 4.0]}, index=list("abcd"))
@@ -186,6 +188,7 @@ def test_p_values_against_all_orders_there_are():
     assert spread == pytest.approx(null.std(), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_null_spread_of_twelve_models():
     _, accuracy = random_tables(12, 2)
     config = EvaluationConfig(n_bootstrap=1, n_permutations=1000)

@@ -233,6 +233,7 @@ def pretrained(name, network):
     return pretext, before, held_out_figure(pretext, *held_out, generator=generator(9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_kind_of_pretraining_learns_and_the_same_every_time(name):
     networks = [convnet(1, 10, width=8) if name == "supervised" else backbone() for _ in range(2)]

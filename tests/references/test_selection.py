@@ -73,7 +73,7 @@ def test_one_surrogate_has_no_deviation_of_its_own() -> None:
     ranking = rank_by_gap(independents, surrogates, standardised=True).tolist()
     d_prime = independents.double().mean(0) / independents.double().std(0)
     assert ranking == descending(d_prime.tolist())
-    with pytest.raises(ValueError, match="two models of a kind, got one of each"):
+    with pytest.raises(ValueError, match="two models of one kind, got one of each"):
         rank_by_gap(independents[:1], surrogates, standardised=True)
 
 

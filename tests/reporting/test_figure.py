@@ -115,6 +115,7 @@ def test_labels_too_small_to_read_give_way_to_group_names() -> None:
     assert texts(heat_map(random_zoo(100), labels[:100]).axes[0].get_xticklabels()) == labels[:100]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_models", [4, 18, 80, 160])
 def test_nothing_is_drawn_off_the_page(n_models: int) -> None:
     groups = [f"a rather long group {10 * i // n_models}" for i in range(n_models)]
@@ -240,6 +241,7 @@ def test_saved_figures_are_white_and_equal_to_the_byte(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[0, 0], 1)
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_loaded() -> None:
     program = (
         "import sys; from modelgif.reporting.figure import *\n"

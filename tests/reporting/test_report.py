@@ -71,6 +71,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path, report, page):
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium-headless-shell")
 @pytest.mark.parametrize("width", [390, 1280])

@@ -56,6 +56,7 @@ def brute_force(sketches: dict[str, Sketch], query: Sketch) -> list[tuple[float,
     return sorted((estimate_distance(query, s).distance, name) for name, s in sketches.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_format", NUMBER_FORMATS)
 @pytest.mark.parametrize("block_bytes", [2**26, 3 * SIZE, 1])
 def test_search_is_brute_force(
@@ -259,6 +260,7 @@ def test_without_faiss_the_message_says_what_to_install(
         Nearby(index)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
 @pytest.mark.parametrize("number_format", NUMBER_FORMATS)
 def test_approximate_search_finds_nearly_all(make, tmp_path: Path, number_format) -> None:

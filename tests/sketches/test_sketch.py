@@ -99,6 +99,7 @@ def test_without_dropping_the_map_of_few_coordinates_keeps_lengths(
     assert numbers.square().mean().item() == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concentrated", [False, True])
 @pytest.mark.parametrize("cosine", [0.0, 0.6, -0.4])
 def test_products_are_unbiased_and_vary_as_theory_says(cosine: float, concentrated: bool) -> None:
@@ -113,6 +114,7 @@ def test_products_are_unbiased_and_vary_as_theory_says(cosine: float, concentrat
     assert least * low < products.var().item() < variance * high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
 @pytest.mark.parametrize("distance", [0.02, 0.5, 1.0, 1.3])
 def test_estimates_and_intervals_are_as_stated(number_format, distance: float) -> None:
@@ -198,6 +200,7 @@ def sketch(model: int, references: References | Tensor, **options: Any) -> Sketc
     return sketch_model(network(model), references, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_format", ["float32", "float16", "sign"])
 def test_sketches_keep_the_distances(references: References, number_format) -> None:
     exact = pairwise_distances(

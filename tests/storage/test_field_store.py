@@ -129,6 +129,7 @@ def test_a_failed_rewrite_keeps_the_old_store(tmp_path: Path, header, write_stor
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_store(tmp_path: Path, header, write_store: Writer) -> None:
     path = tmp_path / "m.h5"
     killed = (
@@ -193,6 +194,7 @@ def flipped(path: Path, position: int, to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "float16_scaled"])
 def test_a_flipped_byte_is_noticed_or_harmless(
     storage, tmp_path: Path, header, write_store: Writer
@@ -212,6 +214,7 @@ def test_a_flipped_byte_is_noticed_or_harmless(
     assert unnoticed == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "float16_scaled"])
 def test_every_flipped_byte_of_the_data_is_noticed(
     storage, tmp_path: Path, header, write_store: Writer

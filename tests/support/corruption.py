@@ -240,7 +240,7 @@ KINDS = {
         "make it again",
     ),
     "index": Kind(_write_index, _read_index, "again from the sketches", ("lock",)),
-    "sums of a stream": Kind(_write_stream, _read_stream, "Delete it to begin anew"),
+    "sums of a stream": Kind(_write_stream, _read_stream, "Move it away to begin anew"),
     "records": Kind(
         _write_records,
         lambda folder: read_records(folder / "records.csv"),

@@ -124,6 +124,7 @@ def evidence(x: np.ndarray, target: np.ndarray) -> float:
     return -min(found) / len(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "d", "spread", "iterations", "exact"),
     # The last fits perfectly: its evidence is highest without noise, where no search arrives.

@@ -281,6 +281,7 @@ def test_the_suspects_own_kin_has_no_voice() -> None:
         origin_p_value(0.2, [0.1], ["a"], suspect_origin="a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("within", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("own", [False, True])
 def test_the_level_is_kept_whatever_models_of_an_origin_have_in_common(

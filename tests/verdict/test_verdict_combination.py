@@ -85,6 +85,7 @@ def test_p_value_depends_on_no_order(rule) -> None:
             assert combined_p_value(changed[0], changed[1:], rule=rule) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_level_is_kept_over_many_zoos(rule, kind: str) -> None:
@@ -199,6 +200,7 @@ def test_groups_are_measured_by_themselves() -> None:
     np.testing.assert_allclose(combined_scores(moved, groups=groups), found, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tails", ["normal", "heavy"])
 def test_level_is_kept_nearly_when_groups_are_pooled(tails: str) -> None:
     generator = np.random.default_rng(8)

@@ -10,6 +10,7 @@ from modelgif.verdict import adjust, conformal_p_value, holm, merge_p_values
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(P_VALUES)
 def test_holm_is_the_closure_of_bonferroni(p_values: list[float]) -> None:
     # A hypothesis is rejected when Bonferroni rejects every set of hypotheses that it is in.

@@ -41,6 +41,7 @@ def test_references_are_drawn_for_all_models_alike() -> None:
     assert high == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     generator, torch_generator = np.random.default_rng(2), seeded()
     covered = 0

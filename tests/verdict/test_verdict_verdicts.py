@@ -73,6 +73,7 @@ def test_too_few_independents_decide_nothing_and_the_needed_ones_do(level: float
     assert "no suspect could be called derived" not in enough[0].note
 
 
+@pytest.mark.slow
 def test_level_is_kept_and_derived_models_are_found() -> None:
     generator = np.random.default_rng(1)
     n_zoos, any_accused, found = 800, 0, 0

@@ -215,6 +215,7 @@ def test_other_weights_references_and_damage_are_extracted_again(
     assert (folder / "m.h5").read_bytes() == sound
 
 
+@pytest.mark.slow
 def test_a_killed_extraction_goes_on_to_the_same_bytes(
     network, references: References, tmp_path: Path
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(
     assert contents(folder) == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [None, 3])
 @pytest.mark.parametrize("baseline", ["number", "input", "each"])
 @pytest.mark.parametrize("target", ["predicted_class", torch.tensor([0, 1, 2, 2, 1, 0])])

@@ -35,6 +35,7 @@ def in_pieces(references: References, folder, size: int, baseline, target, **opt
     return join_pieces(pieces, references, folder, target=target, baseline=baseline)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("storage", ["float32", "float16_scaled"])
 @pytest.mark.parametrize("baseline", ["number", "input", "each"])

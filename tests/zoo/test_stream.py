@@ -58,6 +58,7 @@ def through_stores(zoo, references: References, folder: Path, **options: Any) ->
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -222,6 +223,7 @@ def same(one: StreamedDistances, other: StreamedDistances) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks_done", range(5))
 @pytest.mark.parametrize("when", ["in a model", "before the rename"])
 def test_a_killed_run_continues_to_the_same_bits(
