@@ -81,7 +81,9 @@ class EightBits(torch.Tensor):
     ) -> Any:
         if function is torch.ops.aten.detach.default:
             return args[0]
-        raise NotImplementedError(str(function))
+        # To everybody else it is the rounded weight in floating point.
+        plain = [a.rounded.float() * a.scale if isinstance(a, EightBits) else a for a in args]
+        return function(*plain, **(kwargs or {}))
 
     def __deepcopy__(self, memo: Any) -> "EightBits":
         return self
