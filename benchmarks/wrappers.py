@@ -8,7 +8,7 @@ first when it is missing), the victim and the first independent ResNet are wrapp
 `wrapped_models`, and judged as `modelgif verdict` would, among the honest models of their
 architecture: with all lines of evidence, the victim's start being its own, and by field and labels
 alone, as where a thief retrained from another start. One row more judges the copy with permuted
-channels among copies of one independent model.
+channels among copies of two independent models.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def by_function(trial: Trial, name: str) -> str:
     methods = {"field": trial.field_distances, "labels": trial.labels.get}
     used = {m: give for m, give in methods.items() if give(name) is not None}
     known = [i for i in trial.independents if all(give(i) is not None for give in used.values())]
-    if not used or not known:
+    # One alone has no spread to judge a distance by.
+    if not used or len(known) < 2:
         return "undecided"
 
     def scores(names: list[str]) -> dict[str, np.ndarray]:
@@ -132,8 +133,8 @@ def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
         judge = partial(
             judged, first, references=references, baseline=zoo.baseline, n_steps=n_steps
         )
-        copies = dict.fromkeys((f"copy-{i}" for i in range(len(others))), others[1])
-        alone = f"{PERMUTED}, independents of one model"
+        copies = {f"copy-{i}": others[1 + i % 2] for i in range(len(others))}
+        alone = f"{PERMUTED}, copies of two independents"
         found = [
             *judge(wrapped, dict(zip(names, others, strict=True))),
             *judge({alone: wrapped[PERMUTED]}, {names[0]: others[0], **copies}),
