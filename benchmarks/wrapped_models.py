@@ -5,7 +5,7 @@ trained, and none looks at references.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelgif.fields.batchnorm_folding import fold_batchnorm
+from modelgif.lineage import permuted_units
 
 
 class After(nn.Module):
@@ -195,30 +196,11 @@ def unfolded(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def permuted_channels(model: nn.Module) -> nn.Module:
-    """The channels between layers in another order."""
-    model, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
-    for givers, taker in _neighbours(model.network):
-        order = torch.randperm(len(givers[0].weight), generator=draw)
-        with torch.no_grad():
-            for giver in givers:
-                for name, values in giver.state_dict().items():
-                    if values.ndim:
-                        giver.state_dict()[name].copy_(values[order].clone())
-            taker.weight.copy_(taker.weight[:, order].clone())
+def permuted(model: nn.Module) -> nn.Module:
+    """The hidden units of every layer in another order."""
+    model = copy.deepcopy(model)
+    model.network = permuted_units(model.network, example=torch.rand(2, 1, 8, 8))
     return model
-
-
-def _neighbours(network: nn.Module) -> Iterator[tuple[list[nn.Module], nn.Module]]:
-    """Layers that give channels, and the one that takes them, in the demo's two architectures."""
-    layers = list(network.features)
-    plain = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    if plain:
-        for giver, taker in zip(plain, [*plain[1:], network.head], strict=True):
-            yield [giver], taker
-    for block in layers:
-        if hasattr(block, "shortcut"):
-            yield [block.first[0], block.first[1]], block.second[0]
 
 
 def rounded(model: nn.Module, bits: int) -> nn.Module:
@@ -276,7 +258,7 @@ def wrappers(honest: nn.Module) -> dict[str, tuple[str, Callable[[nn.Module], nn
             lambda m: Before(m, lambda x: F.avg_pool2d(F.interpolate(x, scale_factor=2.0), 2)),
         ),
         "BatchNorm folded, or put in": ("same", folded),
-        "channels permuted": ("same", permuted_channels),
+        "units permuted": ("same", permuted),
         "classes permuted": ("same", lambda m: After(m, lambda s, _: s[:, turned])),
         "weights in half precision": ("nearly", half),
         "weights in 8 bits": ("nearly", lambda m: rounded(m, 8)),

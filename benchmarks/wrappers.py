@@ -8,7 +8,7 @@ first when it is missing), the victim and the first independent ResNet are wrapp
 `wrapped_models`, and judged as `modelgif verdict` would, among the honest models of their
 architecture: with all lines of evidence, the victim's start being its own, and by field and labels
 alone, as where a thief retrained from another start. One row more judges the copy with permuted
-channels among copies of two independent models.
+units among copies of two independent models.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from modelgif.trial.trial import Trial
 from modelgif.verdict import verdicts
 
 SECURITY = Path(__file__).parents[1] / "docs" / "security.md"
-PERMUTED = "channels permuted"
+PERMUTED = "units permuted"
 
 
 def by_function(trial: Trial, name: str) -> str:
@@ -69,6 +69,8 @@ def noticed(trial: Trial, name: str) -> str:
     found = trial.examined[name]
     own = [note for j in trial.judgements if j.suspect == name for note in j.notes]
     own += [n.removeprefix(f"{name}: ") for n in trial.notes if n.startswith(f"{name}: ")]
+    # That a line is asked without a field follows from the reason for it.
+    own = [note for note in own if not note.startswith("Without ")]
     clauses = [re.split(r"[:;.,](?= |$)", note)[0] for note in [found.failure, *own] if note]
     # Counts of cells differ between victims.
     return "; ".join(dict.fromkeys(re.sub(r"^\d+ of \d+ cells", "cells", c) for c in clauses))
@@ -158,7 +160,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         return ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
 
     def seen(notes: pd.Series) -> str:
-        return " / ".join(dict.fromkeys(notes.fillna("").replace("", "nothing"))) or "nothing"
+        clauses = [clause for note in notes.fillna("") for clause in note.split("; ") if clause]
+        return "; ".join(dict.fromkeys(clauses)) or "nothing"
 
     groups = frame.groupby("suspect", sort=False)
     return pd.DataFrame(
@@ -212,7 +215,7 @@ def publish(frame: pd.DataFrame) -> None:
         f"{first['n_references']} references of CutMix, level 5 %, with --own-initialisation. "
         "Distances, shares and p-values are medians over the victims; the nearest honest model is "
         f"at {whole['nearest_independent'].median():.3f}. After alignment, the copies with "
-        f"permuted channels have a similarity of {similar.min():.3f} or more. Commit "
+        f"permuted units have a similarity of {similar.min():.3f} or more. Commit "
         f"{first['commit']}, {first['date']}."
     )
     replace_section(SECURITY, "wrappers", f"{to_markdown(summary(frame), digits=3)}\n{note}")
