@@ -210,7 +210,7 @@ def publish(frame: pd.DataFrame) -> None:
     whole = frame[~frame["noticed"].fillna("").str.contains("left out")]
     similar = frame["aligned_similarity"].dropna()
     note = (
-        f"Of {len(victims)} victims in {frame['zoo'].nunique()} zoos of digit classifiers, each "
+        f"Of {len(victims)} victims of digit classifiers in {frame['zoo'].nunique()} zoo(s), each "
         f"among {whole['n_independents'].min()} honest models of its architecture or more, at "
         f"{first['n_references']} references of CutMix, level 5 %, with --own-initialisation. "
         "Distances, shares and p-values are medians over the victims; the nearest honest model is "
