@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -164,7 +165,8 @@ def _images(draw: random.Random, channels: int, size: int) -> Tensor:
     if kind == "smooth":
         return F.interpolate(torch.rand(8, channels, 4, 4), size, mode="bicubic").clamp(0, 1)
     first = draw.randrange(1700)
-    digits = torch.tensor(load_digits().images[first : first + 8] / 16).float()[:, None]
+    digits = torch.tensor(load_digits(return_X_y=True)[0][first : first + 8] / 16).float()
+    digits = digits.reshape(-1, 1, 8, 8)
     mode = draw.choice(["nearest", "bilinear"])
     return F.interpolate(digits, size, mode=mode).expand(-1, channels, -1, -1).contiguous()
 
@@ -262,8 +264,10 @@ def _timm_names() -> list[str]:
 def _timm(name: str) -> tuple[nn.Module, int]:
     with torch.device("meta"):
         _refuse_large(timm.create_model(name))
-    size = timm.get_pretrained_cfg(name).input_size[1] if timm.get_pretrained_cfg(name) else 224
-    for smaller, options in ((64, {"img_size": 64}), (64, {}), (size, {})):
+    trained = timm.get_pretrained_cfg(name)
+    size = trained.input_size[1] if trained else 224
+    tries: tuple[tuple[int, dict[str, Any]], ...] = ((64, {"img_size": 64}), (64, {}), (size, {}))
+    for smaller, options in tries:
         try:
             model = timm.create_model(name, num_classes=10, **options).eval()
             with torch.no_grad():

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 from measuring import Table, clock_of, median_seconds, results
-from modelgif.distance import distance
-from modelgif.field import gradient_field
 from torch import nn
 from torchvision import models
 
+from modelgif.distances.distance import distance
+from modelgif.fields.gradient_field import gradient_field
 from modelgif.lineage import OriginTest, origin_test, unit_sets
 
 N_REFERENCES, N_STEPS, SIDE = 64, 50, 224

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from measuring import Row, conditions, results
-from modelgif.files import whole_file
 from scipy.stats import beta
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from modelgif.experiment.networks import convnet, mobilenet, resnet, vgg
 from modelgif.lineage import origin_test
+from modelgif.storage.atomic import whole_file
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,

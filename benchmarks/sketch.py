@@ -60,7 +60,7 @@ def main() -> None:
     exact = pairwise_distances(list(fields.values()), names=list(fields))[rows, columns]
     table = Table(options.output)
     for precision, size in CASES:
-        errors, held, seconds = [], [], 0.0
+        errors, held, seconds, sketches = [], [], 0.0, []
         for seed in range(options.seeds):
             start = time.perf_counter()
             sketches = [

@@ -56,7 +56,7 @@ def pairs(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """All pairs against a loop."""
     most = frame[frame["models"] == frame["models"].max()]
     for place in ("stores", "memory"):
-        rows = most[most["fields_in"] == place].set_index("way")
+        rows = most[most["fields_in"] == place].set_index("way")  # pyright: ignore[reportAttributeAccessIssue]
         times = rows["times_faster"].map("{:.0f}".format)
         said = (
             f"{rows['seconds']['ours']:.2f} s, {times['ours']} times faster than a loop of "
@@ -67,7 +67,7 @@ def pairs(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
                 f" (bare products of matrices: {times['bare product']} and "
                 f"{times['bare product, float32']})"
             )
-        name = f"distances of all pairs of {most['models'].iloc[0]} models, fields in {place}"
+        name = f"distances of all pairs of {most['models'].iloc[0]} models, fields in {place}"  # pyright: ignore[reportAttributeAccessIssue]
         yield name, said
 
 
@@ -86,7 +86,7 @@ def sketch(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def index(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Search, exact and approximate."""
     recall = next(name for name in frame.columns if name.startswith("recall"))
-    for (count, size), rows in frame.groupby(["count", "bytes_a_sketch"]):
+    for (count, size), rows in frame.groupby(["count", "bytes_a_sketch"]):  # pyright: ignore[reportGeneralTypeIssues]
         yield (
             f"the nearest of {count:,} sketches of {size:,} bytes",
             "; ".join(
@@ -109,7 +109,7 @@ def storage(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def scale(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Workers."""
     for _, row in frame[frame["workers"] > 1].iterrows():
-        same = "the same files" if row["same_files"] else "OTHER FILES"
+        same = "the same files" if row["same_files"] else "OTHER FILES"  # pyright: ignore[reportGeneralTypeIssues]
         yield (
             f"extraction by {row['workers']} workers of one thread",
             f"{row['times_faster']:.2f} times faster than by one, {same}",

@@ -167,12 +167,12 @@ class Switch(nn.Module):
 
 def folded(model: nn.Module) -> nn.Module:
     """BatchNorm folded into convolutions; where there is none, one is put behind each first."""
-    # Preprocessing looks at the input's shape, so the network is traced without it.
-    model = copy.deepcopy(model)
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
         return unfolded(model)
-    model.network, _ = fold_batchnorm(model.network, torch.rand(4, 1, 8, 8))
-    return model
+    # Preprocessing looks at the input's shape, so the network is traced without it.
+    copied: Any = copy.deepcopy(model)
+    copied.network, _ = fold_batchnorm(copied.network, torch.rand(4, 1, 8, 8))
+    return copied
 
 
 def unfolded(model: nn.Module) -> nn.Module:
@@ -180,7 +180,7 @@ def unfolded(model: nn.Module) -> nn.Module:
     model, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
     for path, layer in list(model.named_modules()):
         if isinstance(layer, nn.Conv2d):
-            norm = nn.BatchNorm2d(layer.out_channels)
+            norm: Any = nn.BatchNorm2d(layer.out_channels)
             state = norm.state_dict()
             for name in ("weight", "bias", "running_mean", "running_var"):
                 state[name] = torch.rand(layer.out_channels, generator=draw) + 0.5

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 def digits() -> tuple[Tensor, Tensor]:
     """All images ``[1797, 1, 8, 8]`` in [0, 1], in a fixed random order, and their labels."""
-    data = load_digits()
-    order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(0))
-    images = torch.tensor(data.images / 16, dtype=torch.float32)[:, None]
-    return images[order], torch.tensor(data.target)[order]
+    pixels, labels = load_digits(return_X_y=True)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    images = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
+    return images[order], torch.tensor(labels)[order]
 
 
 def network() -> nn.Module:

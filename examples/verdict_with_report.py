@@ -28,7 +28,8 @@ streamed = gif.stream_distances(
     against="mine",
     progress=False,
 )
-distances = dict(zip(streamed.names, streamed.per_reference, strict=True))
+assert streamed.per_reference is not None  # since it was told against which model
+distances = {name: streamed.per_reference[i] for i, name in enumerate(streamed.names)}
 results = gif.verdict.verdicts(
     list(suspects),
     {"field": [distances[name].tolist() for name in suspects]},

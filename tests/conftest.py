@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from hypothesis import settings
 from torch import Tensor
 
 from modelgif.storage.field_store import FieldHeader, FieldStore
+from tests.support.made_once import MadeOnce
 
 # The same examples in every run, however slow the machine.
 settings.register_profile(
@@ -16,10 +18,11 @@ settings.load_profile("modelgif")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    if not torch.cuda.is_available():
-        for item in items:
-            if "cuda" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    for item in items:
+        if "made_once" in getattr(item, "fixturenames", ()):
+            item.add_marker("stages")
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +32,24 @@ def one_thread() -> None:
     Networks have kinks, and sums in another order can end on the other side of one.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Runs of stages that several tests read. Tests that need it are marked ``stages``."""
+    base = tmp_path_factory.getbasetemp()
+    # A worker of pytest-xdist has a folder of its own below that of the test run.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return MadeOnce(shared / "made-once")
+
+
+@pytest.fixture(scope="session")
+def protection_zoo(made_once: MadeOnce) -> Path:
+    """A folder of runs: the smoke run of `intellectual_property_protection` with a trained zoo."""
+    # Not above, since most tests need none of what this imports.
+    from tests.support.protection_run import train_protection_zoo
+
+    return made_once("protection_zoo", train_protection_zoo)
 
 
 @pytest.fixture(scope="session")

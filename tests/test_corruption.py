@@ -11,6 +11,8 @@ from modelgif.loading.checkpoint import read_card
 from modelgif.loading.errors import CardError, CheckpointError
 from tests.support.corruption import KINDS, Kind, flips
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_flipped_byte_is_seen_or_changes_nothing(name: str, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from modelgif.loading.checkpoint import read_checkpoint
-from modelgif.references.file import read_references
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
 # Imported by the others.
 HELPERS = {"digit_models", "imagenet_models"}
+# Run by a page, so tested where that page is: tests/test_walk.py.
+BY_A_PAGE = {"imagenet_copies"}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch, capsys):
 def test_every_example_is_tested_here():
     text = Path(__file__).read_text(encoding="utf-8")
     for file in EXAMPLES.glob("*.py"):
-        assert file.stem in HELPERS or f'run("{file.stem}")' in text, file.stem
+        assert file.stem in HELPERS | BY_A_PAGE or f'run("{file.stem}")' in text, file.stem
 
 
 def test_distance_of_two_models(run):
@@ -105,17 +105,3 @@ def test_compare_imagenet_models(run):
     left, said = run("compare_imagenet_models")
     assert left["matrix"]["lite0", "lite0int8"] < 0.5 * left["matrix"]["lite0", "lite1"]
     assert "lite1: references 224×224 resampled to 240×240" in said
-
-
-@needs_weights
-def test_imagenet_copies(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["imagenet_copies.py", str(tmp_path / "zoo")])
-    left, said = run("imagenet_copies")
-    assert "4 references" in said
-    original = left["zoo"]["lite0"].network.state_dict()
-    for name in left["zoo"]:
-        state, card = read_checkpoint(tmp_path / "zoo" / f"{name}.safetensors")
-        assert card["preprocessing"]["size"] == [SIZES[name[:5]]] * 2
-        if name.startswith("lite0-"):
-            assert any(not torch.equal(state[key], original[key]) for key in original)
-    assert read_references(tmp_path / "zoo" / "references.safetensors").images.shape[0] == 4

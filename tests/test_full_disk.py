@@ -17,6 +17,8 @@ import pytest
 from modelgif.storage.atomic import DiskFullError, whole_file
 from tests.support.full_disk_writers import WRITERS, write_here
 
+pytestmark = pytest.mark.slow
+
 ROOM = 24 * 1024
 # Its processes are forked from one that has imported everything, and nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -14,6 +14,7 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
     return targets(tmp_path_factory.mktemp("fuzz"))
 
 
+@pytest.mark.slow
 def test_readers_give_a_value_or_the_documented_error(fed: dict[str, Target]) -> None:
     for name, target in fed.items():
         outcomes = feed(target, 1, 12)

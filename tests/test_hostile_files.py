@@ -14,6 +14,8 @@ from modelgif.loading.load import load_model
 from tests.support.hostile_files import hostile_files
 from tests.support.hostile_weights import link_to_a_secret
 
+pytestmark = pytest.mark.slow
+
 MOST_SECONDS, MOST_MEMORY, LONGEST_MESSAGE = 5.0, 2**30, 5000
 FILES = {hostile.name: hostile for hostile in hostile_files()}
 

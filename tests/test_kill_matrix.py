@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.kill_matrix import SCENARIOS, matrix
 
+pytestmark = pytest.mark.slow
+
 # Between write, flush and rename, and between blocks of work.
 PLACES = {
     *("before flushing a file", "file cut in two", "after flushing a file"),

@@ -93,6 +93,7 @@ def ran(installed, *command, status=0):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_library_whole_and_no_testbed(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.partition("/")[0] for name in names}
@@ -102,6 +103,7 @@ def test_the_wheel_holds_the_library_whole_and_no_testbed(wheel):
     assert {"modelgif/py.typed", "modelgif/reporting/templates/report.html"} <= names
 
 
+@pytest.mark.slow
 def test_the_wheel_says_what_it_needs(wheel):
     with zipfile.ZipFile(wheel) as content:
         (metadata,) = (name for name in content.namelist() if name.endswith("/METADATA"))
@@ -179,6 +181,7 @@ def _name(requirement):
     return requirement.lower().replace("_", "-")
 
 
+@pytest.mark.slow
 def test_the_installed_command_compares_two_models(installed):
     where = "import importlib.util as u; print(u.find_spec('modelgif').origin)"
     assert ran(installed, "python", "-c", where).startswith(str(installed))
@@ -201,6 +204,7 @@ def test_the_installed_command_compares_two_models(installed):
     assert "a field store" in ran(installed, "modelgif", "info", store)
 
 
+@pytest.mark.slow
 def test_the_library_shows_distances_without_extras(installed):
     code = "import modelgif as gif, torch; print(gif.DistanceMatrix(('a', 'b'), torch.eye(2)))"
     assert ran(installed, "python", "-c", code).splitlines()[1:] == [
@@ -210,6 +214,7 @@ def test_the_library_shows_distances_without_extras(installed):
     ]
 
 
+@pytest.mark.slow
 def test_every_verb_is_there_without_extras(installed):
     code = "from modelgif.cli.main import main, _VERBS; [main.get_command(None, v) for v in _VERBS]"
     ran(installed, "python", "-c", code)

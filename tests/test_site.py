@@ -28,6 +28,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_page_is_on_the_site(site):
     pages = [page.stem for page in (ROOT / "docs").glob("*.md")]
     pages += [place.removesuffix(".md") for place in PAGES if place != "index.md"]
@@ -37,6 +38,7 @@ def test_every_page_is_on_the_site(site):
     assert not list(site.rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_public_functions_are_in_the_reference(site):
     text = (site / "reference" / "modelgif" / "index.html").read_text(encoding="utf-8")
     assert 'id="modelgif.fields.gradient_field.gradient_field"' in text
@@ -44,6 +46,7 @@ def test_public_functions_are_in_the_reference(site):
     assert 'id="modelgif.methods.sac.describe"' in text
 
 
+@pytest.mark.slow
 def test_a_block_with_the_name_of_a_file_is_code(site):
     text = (site / "add_a_testbed" / "index.html").read_text(encoding="utf-8")
     assert "```" not in re.sub(r"<[^>]+>", "", text)

@@ -8,49 +8,56 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
+import torch
 
 from docs.blocks import ROOT, Block, blocks, run_blocks, workshop
 from docs.fill import SHOWING
 from docs.numbers_shown import tables
-from intellectual_property_protection.config import IPPConfig
-from intellectual_property_protection.train import train
 from modelgif.cli.main import main
 from modelgif.experiment.config import Config, ConfigError, load_config
-from modelgif.experiment.run import open_run
+from modelgif.loading.checkpoint import read_checkpoint
+from modelgif.references.file import read_references
 
 PAGES = {
     str(page.relative_to(ROOT)): page
     for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 }
 SMOKE = "intellectual_property_protection/configs/smoke.yaml"
+# Of the ImageNet networks that a page copies.
+SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
 # Commands of others, whose arguments are theirs.
 OTHERS = {"apt-get", "cd", "cp", "echo", "eval", "export", "git", "ls", "mkdir", "pip", "sha256sum"}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(protection_zoo, tmp_path_factory):
     """A folder of runs that has a zoo where the demo would leave one."""
     root = tmp_path_factory.mktemp("runs")
-    config = load_config(IPPConfig, ROOT / SMOKE, ["device=cpu"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("intellectual_property_protection.train.workers_on", lambda device: 1)
-        train(open_run(config, testbed="intellectual_property_protection", name="demo", root=root))
+    (trained,) = (protection_zoo / "intellectual_property_protection").iterdir()
+    demo = root / "intellectual_property_protection" / trained.name.replace("smoke", "demo")
+    shutil.copytree(trained, demo)
     return root
 
 
 @pytest.fixture(scope="module")
-def printed(runs, tmp_path_factory):
+def copies(tmp_path_factory):
+    """The folder of the copies of the repository in which pages run, each named by its page."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def printed(runs, copies):
     """What the blocks of each page print; two pages at a time."""
-    root = tmp_path_factory.mktemp("pages")
 
     def run_page(name):
-        copy = workshop(root / Path(name).stem)
+        copy = workshop(copies / Path(name).stem)
         (copy / "runs").mkdir()
         (copy / "runs" / "intellectual_property_protection").symlink_to(
             runs / "intellectual_property_protection"
@@ -97,6 +104,19 @@ def test_the_example_of_a_testbed_finds_what_it_expects(printed):
     assert found[0] == 0
     assert found == sorted(found)
     assert found[-1] > 0.2
+
+
+def test_the_imagenet_copies_of_a_page_are_what_they_say(printed, copies):
+    text = "".join(text for _, text in printed["docs/what_a_distance_means.md"])
+    (names,) = re.findall(r"^imagenet: (.+), and 4 references$", text, re.MULTILINE)
+    folder = copies / "what_a_distance_means" / "imagenet"
+    original, _ = read_checkpoint(folder / "lite0.safetensors")
+    for name in names.split(", "):
+        state, card = read_checkpoint(folder / f"{name}.safetensors")
+        assert card["preprocessing"]["size"] == [SIZES[name[:5]]] * 2
+        if name.startswith("lite0-"):
+            assert any(not torch.equal(state[key], original[key]) for key in original)
+    assert read_references(folder / "references.safetensors").images.shape[0] == 4
 
 
 @pytest.mark.parametrize("page", sorted(tables()))

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from modelgif.lineage.axes import Atom, Axis, atoms, positions, reordered, resolve
 from modelgif.lineage.example_input import example_inputs
 from modelgif.lineage.model_tensors import STATISTICS, plain_name
-from modelgif.lineage.tracing import Trace, plain_attention, trace
+from modelgif.lineage.tracing import Trace, plain_attention, same_draws, trace
 
 # Fewer units have too few orders to say anything: 1/3! is no small p-value.
 MIN_UNITS = 4
@@ -328,7 +328,7 @@ def _checked(
 
     def unchanged(group: Sequence[UnitSet]) -> bool:
         moved = permute(named, run.axes, {s.atom: orders[s.atom] for s in group})
-        with plain_attention(), torch.no_grad():
+        with plain_attention(), same_draws(), torch.no_grad():
             output = functional_call(network, moved, (example,))
         after = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         return all(

@@ -10,6 +10,7 @@ never wrongly put together.
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ def trace(
         if id(tensor) not in follower.axes:
             follower.know(tensor, [Atom(n) for n in tensor.shape])
     follower.know(example, [Atom(n, "the input's own axes") for n in example.shape])
-    with plain_attention(), torch.no_grad(), follower:
+    with plain_attention(), same_draws(), torch.no_grad(), follower:
         output = functional_call(model, dict(named), (example,))
     outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     output_axes = [follower.of(tensor) for tensor in outputs]
@@ -98,6 +99,14 @@ def trace(
         outputs=outputs,
         output_axes=output_axes,
     )
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Gives a network the same random numbers in every run, such as dropout left on draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @contextlib.contextmanager

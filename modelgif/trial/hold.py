@@ -16,6 +16,7 @@ from modelgif.methods import label_agreement
 from modelgif.references.examination import examine_references
 from modelgif.references.references import References
 from modelgif.trial.architecture import architecture_of
+from modelgif.trial.class_matching import matched_classes
 from modelgif.trial.descent import Descent
 from modelgif.trial.examined import Examined, examine
 from modelgif.trial.trial import Judgement, Source, Trial
@@ -27,6 +28,10 @@ from modelgif.zoo.stream import StreamedDistances, stream_distances
 
 # A field with a larger share of zero cells describes nothing.
 MOST_ZERO = 0.5
+# By how much matching the classes must lower label disagreement to be worth a note.
+ANOTHER_ORDER = 0.2
+# Fewer independents cannot be standardised; how many could decide is many more.
+MIN_COMPARED = 2
 
 
 def hold_trial(
@@ -152,8 +157,7 @@ def hold_trial(
     changes, ranked = evidence.verdicts(options, torch.Generator().manual_seed(seed))
     origins = _corrected(descent, tuple(suspects))
     judgements = tuple(
-        _judgement(name, evidence, descent, start, origins, changes, ranked, checked.enough)
-        for name in suspects
+        _judgement(name, evidence, descent, start, origins, changes, ranked) for name in suspects
     )
     shown = (victim[0], *believed.kept)
     notes = [
@@ -194,13 +198,13 @@ class _Comparison:
         suspects: tuple[str, ...],
         keep: list[int],
     ) -> None:
-        self._found, self._descent, self._believed = found, descent, believed
+        self.found, self._descent, self._believed = found, descent, believed
         self._victim, self._suspects, self._keep = victim, suspects, keep
         self.notes: list[str] = []
         own = found[victim]
         models = [*suspects, *believed.kept]
         self.labels: dict[str, Tensor] = {
-            name: label_agreement.per_reference(own.labels()[keep], found[name].labels()[keep])
+            name: self._disagreement(name)
             for name in models
             if keep and found[name].n_classes == own.n_classes
         }
@@ -210,9 +214,27 @@ class _Comparison:
         asked = [name for name in suspects if self.eligible(name)]
         self.described = [victim, *with_field] if asked and with_field else []
 
+    def _disagreement(self, name: str) -> Tensor:
+        """Label disagreement with the victim at each reference, classes matched for every model.
+
+        A suspect whose classes come in another order would else disagree everywhere, and look
+        farther away than any honest model. Honest models are treated alike.
+        """
+        own, other = (self.found[n].labels()[self._keep] for n in (self._victim, name))
+        classes = matched_classes(own, other, self.found[name].n_classes)
+        matched = label_agreement.per_reference(own, classes[other])
+        plain = label_agreement.per_reference(own, other)
+        if plain.mean() - matched.mean() > ANOTHER_ORDER:
+            self.notes.append(
+                f"{name}: its classes come in another order than the victim's (labels disagree at "
+                f"{plain.mean():.0%} of the references, and at {matched.mean():.0%} once classes "
+                "are matched)."
+            )
+        return matched
+
     def eligible(self, suspect: str) -> list[str]:
         """The independents that a suspect may be compared with, by field or labels."""
-        found, own = self._found, self._found[suspect]
+        found, own = self.found, self.found[suspect]
         if own.failure:
             return []
         shared = self._descent.shares(suspect)
@@ -286,8 +308,8 @@ class _Comparison:
             others,
             {m: np.stack([self._row(m, n) for n in others]) for m in ("field", "labels")},
             {m: np.stack([self._row(m, n) for n in kept]) for m in ("field", "labels")},
-            suspect_kinds=[ModelKind(self._found[n].architecture, "") for n in others],
-            independent_kinds=[ModelKind(self._found[n].architecture, "") for n in kept],
+            suspect_kinds=[ModelKind(self.found[n].architecture, "") for n in others],
+            independent_kinds=[ModelKind(self.found[n].architecture, "") for n in kept],
             eligible=mask,
             origins=self._origins(kept),
             family=family,
@@ -298,8 +320,8 @@ class _Comparison:
 
     def missing(self, name: str) -> str:
         """Why a suspect is not compared by field and labels."""
-        if self._found[name].failure:
-            return f"it cannot be judged by its function: {self._found[name].failure}"
+        if self.found[name].failure:
+            return f"it cannot be judged by its function: {self.found[name].failure}"
         if not self._keep:
             return "there are too few distinct references"
         if not self._believed.kept:
@@ -311,13 +333,14 @@ class _Comparison:
             )
         if name not in self.labels and name not in self._field:
             return "it has other classes than the victim, and no gradient field"
-        return "no independent model can be described as it can"
+        able = len([n for n in self.eligible(name) if n in self.labels or n in self._field])
+        return f"{able} independent models are left that can be compared, too few to compare with"
 
     def _comparable(self, suspect: str) -> list[str]:
         methods = [m for m in ("field", "labels") if self._has(m, suspect)]
-        return [
-            n for n in self.eligible(suspect) if methods and all(self._has(m, n) for m in methods)
-        ]
+        able = [n for n in self.eligible(suspect) if all(self._has(m, n) for m in methods)]
+        # Several methods are standardised, which takes two other models at least.
+        return able if methods and len(able) >= MIN_COMPARED else []
 
     def _has(self, method: str, name: str) -> bool:
         return name in (self._field if method == "field" else self.labels)
@@ -340,7 +363,6 @@ def _judgement(
     origins: Mapping[str, float],
     changes: Mapping[str, Verdict],
     ranked: Mapping[str, Verdict],
-    enough: bool,
 ) -> Judgement:
     lines = (
         _origin(name, descent, origins),
@@ -349,8 +371,8 @@ def _judgement(
     )
     settled = settle(*lines, start=start)
     verdict = changes.get(name) or ranked.get(name)
-    examined = evidence._found[name]
-    notes = [*examined.notes, *([verdict.note] if verdict is not None and verdict.note else [])]
+    examined = evidence.found[name]
+    said = [*examined.notes, examined.failure, verdict.note if verdict is not None else ""]
     return Judgement(
         suspect=name,
         answer=settled.answer,
@@ -360,7 +382,7 @@ def _judgement(
         verdict=verdict,
         origin=descent.origins.get(name),
         changes=descent.changes.get(name),
-        notes=tuple(notes),
+        notes=tuple(filter(None, said)),
     )
 
 

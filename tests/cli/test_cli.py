@@ -14,10 +14,8 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from modelgif import transferability
 from modelgif.cli import extras, options
 from modelgif.cli.main import _VERBS, main
-from modelgif.cli.select import SCORES
 from modelgif.distances.distance import distance
 from modelgif.fields.gradient_field import gradient_field
 from modelgif.loading.checkpoint import write_checkpoint
@@ -447,7 +445,3 @@ def test_the_extras_are_those_of_the_package():
             for requirement in project["optional-dependencies"][extra]
         )
         assert not any(requirement.startswith(wanted) for requirement in project["dependencies"])
-
-
-def test_the_scores_of_select_are_those_that_need_features_alone():
-    assert set(SCORES) == set(transferability.scores(needs="features"))

@@ -13,6 +13,8 @@ from modelgif.cli.main import main
 from modelgif.loading.checkpoint import read_card, write_checkpoint
 from modelgif.loading.load import load_model
 
+pytestmark = pytest.mark.slow
+
 NETWORK = "python:modelgif.experiment.networks:convnet?num_classes=10&width=4"
 GREY = f"{NETWORK}&in_channels=1"
 independents = importlib.import_module("modelgif.cli.independents")

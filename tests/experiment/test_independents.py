@@ -25,6 +25,8 @@ from modelgif.loading.checkpoint import read_card, read_checkpoint, weights_sha2
 from modelgif.loading.load import load_model
 from modelgif.storage.atomic import DiskFullError
 
+pytestmark = pytest.mark.slow
+
 NETWORK = "python:modelgif.experiment.networks:convnet?in_channels=1&width=4"
 RECIPE = TrainingConfig(epochs=4, learning_rate=0.02)
 

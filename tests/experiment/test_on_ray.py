@@ -8,6 +8,8 @@ from modelgif.experiment.on_ray import on_ray
 from modelgif.experiment.parallel import for_each
 from tests.support.shared_work import NAMES, describe, describe_or_die, fail, fields
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'modelgif[ray]'")
 
 

@@ -17,9 +17,9 @@ def test_the_median_step_is_measured_on_one_thread(monkeypatch):
     threads = []
 
     class Noting(nn.Flatten):
-        def forward(self, x):
-            threads.append((torch.get_num_threads(), len(x)))
-            return super().forward(x)
+        def forward(self, input):
+            threads.append((torch.get_num_threads(), len(input)))
+            return super().forward(input)
 
     model = nn.Sequential(Noting(), nn.Linear(16, 2))
     before = torch.get_num_threads()

@@ -71,7 +71,8 @@ def test_a_network_without_its_batch_norm_has_the_same_field(preprocessed: bool,
     outputs = (m.double()(x.double()) for m in (folded, model))
     # The folded weights are rounded to float32.
     torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
-    model.float(), folded.float()
+    model.float()
+    folded.float()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, weights[name])
     fields = [gradient_field(m, x, n_steps=6) for m in (model, folded)]

@@ -104,7 +104,7 @@ def test_a_weight_whose_class_does_the_arithmetic_is_refused_before_any_pass(
     network, images, place
 ):
     class Linear(nn.Linear):
-        def forward(self, x):
+        def forward(self, input):
             raise AssertionError("no pass")
 
     weight = EightBits(torch.rand(5, 4 * 36))

@@ -26,15 +26,14 @@ from intellectual_property_protection.tables.tables import (
     method_table,
     verdict_table,
 )
-from intellectual_property_protection.train import train
 from intellectual_property_protection.zoo import roster
 from modelgif.experiment.config import ConfigError, load_config
 from modelgif.experiment.record import read_records
-from modelgif.experiment.run import open_run
 from modelgif.experiment.status import stages_of
 from modelgif.methods import METHODS
 from modelgif.ranking import auc
 from modelgif.references.file import read_references
+from tests.support.protection_run import open_protection_run
 
 CONFIGS = "intellectual_property_protection/configs"
 
@@ -45,17 +44,19 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def finished(smoke, tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(smoke, testbed="intellectual_property_protection", name="smoke", root=root)
-    with pytest.MonkeyPatch.context() as patch:
-        for stage in ("train", "extract_fields"):
-            module = f"intellectual_property_protection.{stage}"
-            patch.setattr(f"{module}.workers_on", lambda device: 1)
-        for stage in (train, extract_fields, evaluate, plot):
-            with run.stage(stage.__name__):
-                stage(run)
-    return run
+def finished(made_once, protection_zoo):
+    def finish(root):
+        shutil.copytree(protection_zoo, root, dirs_exist_ok=True)
+        run = open_protection_run(root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "intellectual_property_protection.extract_fields.workers_on", lambda device: 1
+            )
+            for stage in (extract_fields, evaluate, plot):
+                with run.stage(stage.__name__):
+                    stage(run)
+
+    return open_protection_run(made_once("protection_run", finish))
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +171,18 @@ def test_a_finished_run_is_not_done_again(finished):
         assert times() == before
 
 
-def test_a_lost_comparison_is_made_again(finished, smoke):
+def test_a_lost_comparison_is_made_again(finished, smoke, tmp_path):
+    run = open_protection_run(tmp_path)
+    shutil.copytree(finished.folder, run.folder, dirs_exist_ok=True)
     member = roster(smoke)[3]
-    path = comparison_path(finished, member)
+    path = comparison_path(run, member)
     before = path.read_bytes()
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "intellectual_property_protection.extract_fields.workers_on", lambda device: 1
         )
-        extract_fields(finished)
+        extract_fields(run)
     assert path.read_bytes() == before
 
 

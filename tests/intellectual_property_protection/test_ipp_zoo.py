@@ -23,6 +23,7 @@ from modelgif.experiment.run import open_run
 from modelgif.experiment.training import predict
 from modelgif.loading.checkpoint import read_card
 from modelgif.loading.load import load_model
+from tests.support.protection_run import open_protection_run
 
 CONFIGS = "intellectual_property_protection/configs"
 
@@ -37,14 +38,10 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def made(smoke, tmp_path_factory):
+def made(protection_zoo):
     """The run of the smoke configuration, and its models by name."""
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(smoke, testbed="intellectual_property_protection", name="smoke", root=root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("intellectual_property_protection.train.workers_on", lambda device: 1)
-        train(run)
-    return run, {m.name: load_model(f"file:{checkpoint_path(run, m)}") for m in roster(smoke)}
+    run = open_protection_run(protection_zoo)
+    return run, {m.name: load_model(f"file:{checkpoint_path(run, m)}") for m in roster(run.config)}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from modelgif.lineage import (
     permuted_units,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def victims():

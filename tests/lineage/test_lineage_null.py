@@ -14,6 +14,8 @@ from modelgif.lineage._null import (
 )
 from modelgif.lineage.matching import match_units
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
 def test_fixed_points_have_the_law_of_all_permutations(n):

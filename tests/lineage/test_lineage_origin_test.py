@@ -6,11 +6,13 @@ import pytest
 import torch
 from lineage_networks import ARCHITECTURES, train, trained, tuned
 from matplotlib.figure import Figure
-from modelgif.preprocessing import Preprocessed
 from torch import nn
 from torch.nn.utils import prune
 
 from modelgif.lineage import origin_test, permuted_units
+from modelgif.loading.preprocessing import Preprocessed
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

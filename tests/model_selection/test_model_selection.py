@@ -467,10 +467,17 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def finished(smoke, tmp_path_factory):
+def finished(smoke, made_once):
     """A run whose models, features and accuracies are made up, with everything from there real."""
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(smoke, testbed="model_selection", name="smoke", root=root)
+
+    def opened(root):
+        return open_run(smoke, testbed="model_selection", name="smoke", root=root)
+
+    return opened(made_once("selection_run", lambda root: finish(opened(root))))
+
+
+def finish(run):
+    smoke = run.config
     rng = np.random.default_rng(0)
     rows = []
     for i, member in enumerate(roster(smoke)):
@@ -502,7 +509,6 @@ def finished(smoke, tmp_path_factory):
     for stage in (score, evaluate, plot):
         with run.stage(stage.__name__):
             stage(run)
-    return run
 
 
 def test_the_stages_leave_what_the_design_promises(finished, smoke):
@@ -551,18 +557,20 @@ def test_only_chosen_accuracies_are_the_truth(finished, smoke):
     assert row["value"].item() == pytest.approx(expected)
 
 
-def test_scores_that_are_there_are_not_computed_again(finished):
-    sheets = sorted((finished.folder / "scores").rglob("*.csv"))
+def test_scores_that_are_there_are_not_computed_again(finished, smoke, tmp_path):
+    copied = open_run(smoke, testbed="model_selection", name="smoke", root=tmp_path)
+    shutil.copytree(finished.folder, copied.folder, dirs_exist_ok=True)
+    sheets = sorted((copied.folder / "scores").rglob("*.csv"))
     before = {sheet: sheet.stat().st_mtime_ns for sheet in sheets}
-    whole = (finished.folder / "halves.csv").read_bytes()
+    whole = (copied.folder / "halves.csv").read_bytes()
     lost = sheets[0]
     kept = pd.read_csv(lost).drop(columns="seconds")
     lost.unlink()
-    score(finished)
+    score(copied)
     changed = [s for s in sheets if s.stat().st_mtime_ns != before[s]]
     assert changed == [lost]
     pd.testing.assert_frame_equal(pd.read_csv(lost).drop(columns="seconds"), kept)
-    assert (finished.folder / "halves.csv").read_bytes() == whole
+    assert (copied.folder / "halves.csv").read_bytes() == whole
 
 
 def test_scores_of_other_weights_are_computed_again(finished, smoke, tmp_path):

@@ -37,16 +37,16 @@ def smoke():
     return load_config(ModelSelectionConfig, f"{CONFIGS}/smoke.yaml")
 
 
-def finished_run(config, root):
-    run = open_run(config, testbed="model_selection", name="smoke", root=root)
-    for stage in STAGES:
-        stage(run)
-    return run
-
-
 @pytest.fixture(scope="module")
-def finished(smoke, tmp_path_factory):
-    return finished_run(smoke, tmp_path_factory.mktemp("runs"))
+def finished(smoke, made_once):
+    def opened(root):
+        return open_run(smoke, testbed="model_selection", name="smoke", root=root)
+
+    def finish(root):
+        for stage in STAGES:
+            stage(opened(root))
+
+    return opened(made_once("selection_zoo", finish))
 
 
 def generator(seed=0):

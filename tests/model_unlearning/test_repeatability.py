@@ -25,7 +25,7 @@ from tests.support.kill_matrix import contents
 from tests.support.kill_scenarios import SETTINGS, TRAINING, references, zoo
 
 # The networks are too small to see some references.
-pytestmark = pytest.mark.filterwarnings("ignore:zero cells")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:zero cells")]
 CONFIG = Path(__file__).parents[2] / "model_unlearning" / "configs" / "smoke.yaml"
 # How long the stages took, when and where.
 OF_THE_OCCASION = {"run.json", "results.xlsx"}

@@ -47,12 +47,15 @@ def smoke():
 
 
 @pytest.fixture(scope="module")
-def finished(smoke, tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(smoke, testbed="model_unlearning", name="smoke", root=root)
-    for stage in (train, extract_fields, evaluate, plot):
-        stage(run)
-    return run
+def finished(smoke, made_once):
+    def opened(root):
+        return open_run(smoke, testbed="model_unlearning", name="smoke", root=root)
+
+    def finish(root):
+        for stage in (train, extract_fields, evaluate, plot):
+            stage(opened(root))
+
+    return opened(made_once("unlearning_run", finish))
 
 
 @pytest.fixture(scope="module")

@@ -35,23 +35,30 @@ MODELGIF = "modelgif[plain,channel_peaks,zero]"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(made_once):
     pytest.importorskip("mitsuba", reason="rooms are rendered by Mitsuba")
     rivals = "measure.rivals=[rsa, saliency, integrated_gradients]"
-    rooms = tmp_path_factory.mktemp("rooms")
+    # The configuration names this folder, so it is the same for every process of the tests.
+    rooms = made_once.shared / "rooms"
     config = load_config(
         TaskRelatednessConfig, f"{CONFIGS}/smoke.yaml", [f"rooms.folder={rooms}", rivals]
     )
-    root = tmp_path_factory.mktemp("runs")
-    run = open_run(config, testbed="task_relatedness", name="smoke", root=root)
-    with pytest.MonkeyPatch.context() as patch:
-        # Starting processes takes longer than what they would do here.
-        for name in ("train", "transfer", "extract_fields"):
-            patch.setattr(f"task_relatedness.{name}.workers_on", lambda device: 1)
-        for stage in STAGES:
-            with run.stage(stage.__name__):
-                stage(run)
-    return run
+
+    def opened(root):
+        return open_run(config, testbed="task_relatedness", name="smoke", root=root)
+
+    def finish(root):
+        run = opened(root)
+        rooms.mkdir(exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            # Starting processes takes longer than what they would do here.
+            for name in ("train", "transfer", "extract_fields"):
+                patch.setattr(f"task_relatedness.{name}.workers_on", lambda device: 1)
+            for stage in STAGES:
+                with run.stage(stage.__name__):
+                    stage(run)
+
+    return opened(made_once("relatedness_run", finish))
 
 
 @pytest.fixture(scope="module")

@@ -165,6 +165,7 @@ def test_configurations_that_cannot_be_measured_are_refused():
 # References.
 
 
+@pytest.mark.slow
 def test_references_are_the_last_rooms_and_what_is_made_of_them(made):
     plain, mixed, moved = (references(made, k) for k in ("plain", "cutmix", "adversarial"))
     first = ROOMS.count - N
@@ -176,6 +177,7 @@ def test_references_are_the_last_rooms_and_what_is_made_of_them(made):
     assert not torch.equal(mixed.images, plain.images)
 
 
+@pytest.mark.slow
 def test_adversarial_references_move_and_are_seen_differently(made):
     plain, moved = references(made, "plain").images, references(made, "adversarial").images
     epsilon = made.config.measure.perturbation.epsilon
@@ -202,6 +204,7 @@ def test_from_the_clean_image_an_attack_never_starts():
     assert not image.grad.any()
 
 
+@pytest.mark.slow
 def test_an_attack_is_repeatable_in_any_chunks_and_leaves_the_model(made):
     model, images = network(3).train(), references(made, "plain").images
     settings = {"epsilon": 0.1, "step_size": 0.03, "n_steps": 3}
@@ -228,6 +231,7 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.slow
 def test_paths_begin_at_the_mean_image_or_at_another_reference(made):
     assert starts(made, "plain", "zero") == 0.5
     plain, begun = references(made, "plain").images, starts(made, "plain", "reference")
@@ -240,6 +244,7 @@ def test_paths_begin_at_the_mean_image_or_at_another_reference(made):
 # Distances.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["zero", "reference"])
 @pytest.mark.parametrize("average", [False, True])
 def test_modelgif_is_the_mean_distance_of_fields(made, baseline, average):
@@ -271,6 +276,7 @@ def test_modelgif_is_the_mean_distance_of_fields(made, baseline, average):
         assert np.abs(expected - ends).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_pieces_and_blocks_make_no_difference_but_rounding(made, monkeypatch):
     points, models = references(made, "plain"), models_of(made)
     monkeypatch.setattr(compare, "_BLOCK_NUMBERS", 1)
@@ -290,6 +296,7 @@ def test_pieces_and_blocks_make_no_difference_but_rounding(made, monkeypatch):
     np.testing.assert_allclose(written, whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_last_step_is_captum_s_integrated_gradient(made):
     """With the peaks of the representation at the reference frozen along the path."""
     # No plain walls, where rounding decides which of equal pixels is the largest of a pool.
@@ -316,6 +323,7 @@ def test_the_last_step_is_captum_s_integrated_gradient(made):
     assert found.abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "adversarial"])
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -340,6 +348,7 @@ def test_maps_are_compared_as_their_method_says(made, kind, name, options):
             np.testing.assert_allclose(found.per_reference[i, j], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_times_input_starts_at_its_baseline(made):
     images, begun = references(made, "plain").images, starts(made, "plain", "reference")
     settings = {"kind": "gradient_times_input", "target": "channel_peaks", "baseline": begun}
@@ -358,6 +367,7 @@ def pairs(values, distance):
     return np.array([[distance(a, b) if a is not b else 0.0 for b in values] for a in values])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "cutmix"])
 def test_rsa_orders_pairs_of_references(made, kind):
     upper = np.triu_indices(N, 1)
@@ -368,6 +378,7 @@ def test_rsa_orders_pairs_of_references(made, kind):
     np.testing.assert_allclose(found.matrix, expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_cka_aligns_features(made):
     rows = [f - f.mean(0) for f in features_of(made)]
 
@@ -379,6 +390,7 @@ def test_cka_aligns_features(made):
     np.testing.assert_allclose(found, pairs(rows, distance), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "similarity"),
     [
@@ -397,6 +409,7 @@ def test_dds_standardises_features(made, name, similarity):
     assert all(np.abs(found - other).max() > 1e-6 for other in others.values())
 
 
+@pytest.mark.slow
 def test_depara_multiplies_by_the_input_as_the_network_sees_it(made):
     images = 2 * references(made, "plain").images - 1
     described = [depara.describe(model.network, images) for model in models_of(made)]
@@ -408,6 +421,7 @@ def test_depara_multiplies_by_the_input_as_the_network_sees_it(made):
     assert np.abs(expected - pairs(in_pixels, depara.compare)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_encoders_whose_zero_is_unknown_are_refused(made):
     model = load_encoder(made, "normal")
     model.mean = None
@@ -430,6 +444,7 @@ def refused(*_):
     raise AssertionError("nothing is left to compare")
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_computed_again(made, monkeypatch):
     before = contents(made)
     assert "parts" not in before
@@ -438,6 +453,7 @@ def test_what_is_there_is_not_computed_again(made, monkeypatch):
     assert contents(made) == before
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_killed_goes_on_and_ends_alike(patched, made, tmp_path, monkeypatch):
     run = opened(tmp_path, **FEW)
     compared, done = stage._compare, []
@@ -462,6 +478,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_alike(patched, made, tmp_path,
     assert len(contents(run)) == 4
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_made_again(patched, tmp_path):
     run = opened(tmp_path, **FEW)
     extract_fields(run)
@@ -475,6 +492,7 @@ def test_a_damaged_file_is_made_again(patched, tmp_path):
     assert contents(run) == before
 
 
+@pytest.mark.slow
 def test_other_encoders_are_other_distances(patched, tmp_path):
     run = opened(tmp_path, **FEW)
     extract_fields(run)
@@ -490,6 +508,7 @@ def test_other_encoders_are_other_distances(patched, tmp_path):
         assert change[:2, :2].max() == 0
 
 
+@pytest.mark.slow
 def test_an_encoder_that_sees_nothing_is_counted(patched, tmp_path):
     run = opened(tmp_path, **FEW | {"rivals": ()})
     dead = network(0)

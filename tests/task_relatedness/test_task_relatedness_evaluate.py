@@ -150,6 +150,7 @@ def test_the_configurations_methods_are_those_made_up():
     assert main_method(CONFIG) == MODELGIF
 
 
+@pytest.mark.slow
 def test_a_planted_order_is_found_reversed_or_not_at_all(records):
     for reading in ("columns", "columns_with_diagonal", "rows", "pairs"):
         assert value(records, MODELGIF, reading) > 0.85
@@ -182,6 +183,7 @@ def test_noiseless_transfer_is_met_exactly():
     assert value(records, RSA, "precision_at_1") == 0
 
 
+@pytest.mark.slow
 def test_spreads_are_known_where_references_are_apart_and_grow_with_their_noise(records):
     quiet, loud = (row(records, name, "columns")["spread"] for name in (MODELGIF, SALIENCY))
     assert 0 < quiet < loud < 0.5
@@ -204,6 +206,7 @@ def test_a_spread_is_what_other_references_would_have_given(planted):
     assert np.mean(spreads) == pytest.approx(1.96 * np.std(values), rel=0.4)
 
 
+@pytest.mark.slow
 def test_leads_are_differences_and_their_interval_is_paired(records):
     for reading in ("columns", "rows", "pairs"):
         lead = value(records, SALIENCY, f"{reading}.lead")
@@ -214,6 +217,7 @@ def test_leads_are_differences_and_their_interval_is_paired(records):
     assert not ((records["method"] == MODELGIF) & records["quantity"].str.contains("lead")).any()
 
 
+@pytest.mark.slow
 def test_the_groups_alone_are_the_plainest_rival(records):
     plain = "task groups alone"
     assert 0.3 < value(records, plain, "columns") < value(records, MODELGIF, "columns")
@@ -225,6 +229,7 @@ def test_the_groups_alone_are_the_plainest_rival(records):
     assert value(records, plain, f"columns.{TASK_NAMES[3]}", PUBLISHED) == pytest.approx(published)
 
 
+@pytest.mark.slow
 def test_the_rooms_own_affinities_are_judged_by_taskonomys(records, finished):
     rooms = read_matrices(finished.folder, AFFINITIES, TASK_NAMES)[ROOMS]
     own = [
@@ -237,6 +242,7 @@ def test_the_rooms_own_affinities_are_judged_by_taskonomys(records, finished):
     assert "affinities, rooms" not in set(records.loc[records["subject"] == ROOMS, "method"])
 
 
+@pytest.mark.slow
 def test_groups_are_seen_in_what_has_them(records):
     assert value(records, MODELGIF, "rand_average", "groups") == 1
     assert value(records, MODELGIF, "separation.3D", "groups") > 0.95
@@ -247,12 +253,14 @@ def test_groups_are_seen_in_what_has_them(records):
     assert {"affinities, rooms", "affinities, Taskonomy"} <= set(table.index)
 
 
+@pytest.mark.slow
 def test_zero_cells_are_recorded_with_their_number(records):
     of_last = row(records, MODELGIF, "zero_cells", TASK_NAMES[-1])
     assert (of_last["value"], of_last["n"]) == (N_TASKS - 1, 5 * N_REFERENCES)
     assert row(records, SALIENCY, "zero_cells", TASK_NAMES[2])["n"] == N_REFERENCES
 
 
+@pytest.mark.slow
 def test_matrices_can_be_had_back_exactly(finished, planted):
     _, found, losses = planted
     distances = read_matrices(finished.folder, DISTANCES, TASK_NAMES)
@@ -282,6 +290,7 @@ def test_matrices_that_are_not_whole_are_refused(tmp_path):
         read_matrices(tmp_path, DISTANCES, "abc")
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_the_records(records):
     tables = all_tables(CONFIG, records)
     first = tables["agreement, rooms"]
@@ -306,12 +315,14 @@ def test_the_tables_are_those_of_the_records(records):
     assert pd.isna(papers["here, by rooms"]["DDS, linear (CKA), centred"])
 
 
+@pytest.mark.slow
 def test_the_workbook_and_the_records_agree(finished):
     book = checked_workbook(finished.folder)
     assert {"networks", "agreement, rooms", "agreement, Taskonomy", "groups", "papers"} <= set(book)
     assert list(book)[-1] == "conditions"
 
 
+@pytest.mark.slow
 def test_the_figures_show_every_method(finished, records):
     drawn = {path.stem for path in (finished.folder / "figures").iterdir()}
     assert drawn == set(publishing.PICTURES)
@@ -326,6 +337,7 @@ def test_the_figures_show_every_method(finished, records):
     assert "No other method does better." in page
 
 
+@pytest.mark.slow
 def test_evaluating_again_gives_the_same_numbers(finished, planted, monkeypatch):
     _, found, losses = planted
     monkeypatch.setattr(stage, "read_distances", lambda run: found)
@@ -405,6 +417,7 @@ def test_random_orders_retrieve_what_chance_does():
         assert np.mean([f[f"recall_at_{k}"] for f in found]) == pytest.approx(k / 16, abs=0.06)
 
 
+@pytest.mark.slow
 def test_publishing_copies_files_and_fills_the_page(finished, tmp_path, monkeypatch):
     home = tmp_path / "task_relatedness"
     home.mkdir()

@@ -325,12 +325,14 @@ def test_published_encoders_have_no_rooms():
 # The stage.
 
 
+@pytest.mark.slow
 def test_every_task_is_learnt(made):
     roster = pd.read_csv(made.folder / "zoo" / "roster.csv").set_index("task")
     assert list(roster.index) == list(LEARNT)
     assert roster["learnt"].all(), roster[["metric", "value", "trivial"]]
 
 
+@pytest.mark.slow
 def test_the_roster_says_what_the_networks_answer(made):
     roster = pd.read_csv(made.folder / "zoo" / "roster.csv").set_index("task")
     rooms = blob_rooms(ROOMS.count).rows(rows_of("test", ROOMS))
@@ -347,6 +349,7 @@ def test_the_roster_says_what_the_networks_answer(made):
     assert roster.loc["normal", "value"] == pytest.approx(angle, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_cards_say_where_a_network_is_from(made):
     card = read_card(encoder_path(made, "normal"))
     assert (
@@ -359,6 +362,7 @@ def test_cards_say_where_a_network_is_from(made):
         load_model(f"file:{encoder_path(made, 'normal')}")
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_begins_anew_and_ends_in_the_same_bytes(made, patched):
     paths = [encoder_path(made, "class_object"), decoder_path(made, "class_object")]
     files = [file for path in paths for file in (path, path.with_suffix(".json"))]

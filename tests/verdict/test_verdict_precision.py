@@ -93,7 +93,7 @@ def test_needed_references_are_the_fewest_whose_interval_leaves_out_zero(
     assert needed is not None
 
     def p_value(n: int) -> float:
-        return 2 * scipy.stats.t.sf(abs(mean) * np.sqrt(n), n - 1)
+        return float(2 * scipy.stats.t.sf(abs(mean) * np.sqrt(n), n - 1))
 
     assert p_value(needed) < 1 - level
     assert needed == 2 or p_value(needed - 1) >= 1 - level
