@@ -5,7 +5,7 @@ trained, and none looks at references.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelgif.fields.batchnorm_folding import fold_batchnorm
+from modelgif.lineage import permuted_units
 
 
 class After(nn.Module):
@@ -39,7 +40,7 @@ class Before(nn.Module):
         return self.model(self.change(x))
 
 
-class Lie(torch.autograd.Function):
+class RandomGradient(torch.autograd.Function):
     """Passes its input, and back a gradient of its own: random, but always the same."""
 
     @staticmethod
@@ -51,7 +52,117 @@ class Lie(torch.autograd.Function):
         (gradient,) = gradients
         size = gradient.flatten(1).norm(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
         noise = torch.randn(gradient.shape[1:], generator=torch.Generator().manual_seed(0))
-        return size * F.normalize(noise.flatten(), dim=0).reshape(noise.shape)
+        return size * F.normalize(noise.flatten(), dim=0).reshape(noise.shape).to(gradient)
+
+
+class EightBits(torch.Tensor):
+    """As a dynamic int8 weight: it hides in a linear layer, and drops the input's gradient."""
+
+    @staticmethod
+    def __new__(cls, weight: Tensor) -> "EightBits":  # noqa: D102
+        like = {"dtype": weight.dtype, "device": weight.device, "requires_grad": False}
+        return torch.Tensor._make_wrapper_subclass(cls, weight.shape, **like)
+
+    def __init__(self, weight: Tensor) -> None:
+        self.scale = weight.detach().abs().max() / 127
+        self.rounded = (weight.detach() / self.scale).round().to(torch.int8)
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is F.linear:
+            x, weight, bias = args
+            return F.linear(x.detach(), weight.rounded.to(x) * weight.scale, bias)
+        with torch._C.DisableTorchFunctionSubclass():
+            return function(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is torch.ops.aten.detach.default:
+            return args[0]
+        # To everybody else it is the rounded weight in floating point.
+        plain = [a.rounded.float() * a.scale if isinstance(a, EightBits) else a for a in args]
+        return function(*plain, **(kwargs or {}))
+
+    def __deepcopy__(self, memo: Any) -> "EightBits":
+        return self
+
+
+def shifted_head(model: nn.Module) -> nn.Module:
+    """The same number, which depends on the input, added to the scores of all classes."""
+    model, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    weight = model.network.head.weight
+    with torch.no_grad():
+        weight += 10 * weight.std() * torch.randn(weight.shape[1], generator=draw)
+    return model
+
+
+def dynamic_int8(model: nn.Module) -> nn.Module:
+    """The head's weight in 8 bits, in a class of tensors of its own."""
+    model = copy.deepcopy(model)
+    weight = EightBits(model.network.head.weight)
+    model.network.head.weight = nn.Parameter(weight, requires_grad=False)
+    return model
+
+
+class FakeQuantised(nn.Module):
+    """An activation, rounded to 16 levels with the gradient of the unrounded one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns ``max(x, 0)``, rounded."""
+        x = x.relu()
+        step = x.detach().amax(tuple(range(1, x.ndim)), keepdim=True).clamp_min(1e-12) / 15
+        return x + ((x / step).round() * step - x).detach()
+
+
+def fake_quantised(model: nn.Module) -> nn.Module:
+    """Every ReLU layer fake-quantised, as where networks are prepared for integer arithmetic."""
+    model = copy.deepcopy(model)
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, nn.ReLU):
+            model.set_submodule(path, FakeQuantised())
+    return model
+
+
+class GradientsOf(nn.Module):
+    """The scores of one model with the gradients of another (straight-through)."""
+
+    def __init__(self, model: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.model, self.other = model, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns scores ``[B, C]``."""
+        claimed = self.other(x)
+        return self.model(x).detach() + claimed - claimed.detach()
+
+
+class OtherWhereAsked(nn.Module):
+    """One model, and another where gradients are asked for."""
+
+    def __init__(self, model: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.model, self.other = model, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns scores ``[B, C]``."""
+        return self.other(x) if x.requires_grad else self.model(x)
+
+
+class Switch(nn.Module):
+    """One model for images of high contrast, and another for all that is paler."""
+
+    def __init__(self, model: nn.Module, other: nn.Module, contrast: float = 0.25) -> None:
+        super().__init__()
+        self.model, self.other, self.contrast = model, other, contrast
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns scores ``[B, C]``."""
+        high = x.flatten(1).std(1, keepdim=True) >= self.contrast
+        return torch.where(high, self.model(x), self.other(x))
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -85,31 +196,11 @@ def unfolded(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def permuted_channels(model: nn.Module) -> nn.Module:
-    """The channels between layers in another order."""
-    copied: Any = copy.deepcopy(model)
-    draw = torch.Generator().manual_seed(0)
-    for givers, taker in _neighbours(copied.network):
-        order = torch.randperm(len(givers[0].weight), generator=draw)
-        with torch.no_grad():
-            for giver in givers:
-                for name, values in giver.state_dict().items():
-                    if values.ndim:
-                        giver.state_dict()[name].copy_(values[order].clone())
-            taker.weight.copy_(taker.weight[:, order].clone())
-    return copied
-
-
-def _neighbours(network: Any) -> Iterator[tuple[list[Any], Any]]:
-    """Layers that give channels, and the one that takes them, in the demo's two architectures."""
-    layers = list(network.features)
-    plain = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    if plain:
-        for giver, taker in zip(plain, [*plain[1:], network.head], strict=True):
-            yield [giver], taker
-    for block in layers:
-        if hasattr(block, "shortcut"):
-            yield [block.first[0], block.first[1]], block.second[0]
+def permuted(model: nn.Module) -> nn.Module:
+    """The hidden units of every layer in another order."""
+    model = copy.deepcopy(model)
+    model.network = permuted_units(model.network, example=torch.rand(2, 1, 8, 8))
+    return model
 
 
 def rounded(model: nn.Module, bits: int) -> nn.Module:
@@ -143,6 +234,11 @@ def ripple(scores: Tensor, x: Tensor) -> Tensor:
     return scores + 0.05 * torch.sin(300 * x.flatten(1) @ waves)
 
 
+def one_hot(scores: Tensor, _: Tensor) -> Tensor:
+    """1 for the predicted class and 0 for all others."""
+    return F.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+
+
 def wrappers(honest: nn.Module) -> dict[str, tuple[str, Callable[[nn.Module], nn.Module]]]:
     """Every wrapper by name, with what it is meant for: ``same``, ``nearly`` or ``mask``.
 
@@ -153,7 +249,8 @@ def wrappers(honest: nn.Module) -> dict[str, tuple[str, Callable[[nn.Module], nn
     return {
         "none: a copy": ("same", copy.deepcopy),
         "temperature 10": ("same", lambda m: After(m, lambda s, _: s / 10)),
-        "softmax": ("same", lambda m: After(m, lambda s, _: s.softmax(1))),
+        "shifted head": ("same", shifted_head),
+        "softmax at the end": ("same", lambda m: After(m, lambda s, _: s.softmax(1))),
         "logarithm of softmax": ("same", lambda m: After(m, lambda s, _: s.log_softmax(1))),
         "input times 255 and back": ("same", lambda m: Before(m, lambda x: x * 255 / 255)),
         "input enlarged and back": (
@@ -161,7 +258,7 @@ def wrappers(honest: nn.Module) -> dict[str, tuple[str, Callable[[nn.Module], nn
             lambda m: Before(m, lambda x: F.avg_pool2d(F.interpolate(x, scale_factor=2.0), 2)),
         ),
         "BatchNorm folded, or put in": ("same", folded),
-        "channels permuted": ("same", permuted_channels),
+        "units permuted": ("same", permuted),
         "classes permuted": ("same", lambda m: After(m, lambda s, _: s[:, turned])),
         "weights in half precision": ("nearly", half),
         "weights in 8 bits": ("nearly", lambda m: rounded(m, 8)),
@@ -172,12 +269,18 @@ def wrappers(honest: nn.Module) -> dict[str, tuple[str, Callable[[nn.Module], nn
             "nearly",
             lambda m: After(m, lambda s, x: 0.8 * s + 0.2 * honest(x)),
         ),
+        "head in dynamic int8": ("nearly", dynamic_int8),
+        "activations fake-quantised": ("nearly", fake_quantised),
+        "one-hot answers": ("mask", lambda m: After(m, one_hot)),
+        "scores rounded to 0.1": ("mask", lambda m: After(m, lambda s, _: (10 * s).round() / 10)),
         "input in 16 grey levels": ("mask", lambda m: Before(m, lambda x: (x * 15).round() / 15)),
         "saturated softmax": ("mask", lambda m: After(m, lambda s, _: (1e4 * s).softmax(1))),
-        "scores rounded to 0.01": (
-            "mask",
-            lambda m: After(m, lambda s, _: (100 * s).round() / 100),
-        ),
         "steep ripple on scores": ("mask", lambda m: After(m, ripple)),
-        "invented gradient": ("mask", lambda m: Before(m, Lie.apply)),
+        "another model for pale images": ("mask", lambda m: Switch(m, honest)),
+        "another model where gradients are asked for": (
+            "mask",
+            lambda m: OtherWhereAsked(m, honest),
+        ),
+        "gradients of another model": ("mask", lambda m: GradientsOf(m, honest)),
+        "random gradients": ("mask", lambda m: Before(m, RandomGradient.apply)),
     }

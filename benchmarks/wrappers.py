@@ -5,168 +5,174 @@
 prints one table, writes `benchmarks/results/wrappers.csv` and the table of docs/security.md. In
 each zoo of the testbed intellectual_property_protection (by default the demo's, which is trained
 first when it is missing), the victim and the first independent ResNet are wrapped in every way of
-`wrapped_models`, and judged as `modelgif verdict` would: by fields, by labels and by both, at
-references of CutMix, among the honest models of their architecture.
+`wrapped_models`, and judged as `modelgif verdict` would, among the honest models of their
+architecture: with all lines of evidence, the victim's start being its own, and by field and labels
+alone, as where a thief retrained from another start. One row more judges the copy with permuted
+units among copies of two independent models.
 """
 
 import argparse
+import re
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from measuring import Row, Table, results
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import nn
 from trained_zoo import Zoo, open_zoo
 from wrapped_models import wrappers
 
-from modelgif.distances.cells import is_zero
-from modelgif.distances.distance import ZeroCellWarning, distance_per_reference
-from modelgif.fields.gradient_field import gradient_field
+from modelgif.distances.pairs import ZeroCellWarning
+from modelgif.lineage import aligned_similarity
 from modelgif.loading.load import load_model
-from modelgif.methods import label_agreement
-from modelgif.references.references import cutmix
+from modelgif.references.references import References, cutmix
 from modelgif.reporting.table import replace_section, to_markdown
+from modelgif.trial.hold import hold_trial
+from modelgif.trial.trial import Trial
 from modelgif.verdict import verdicts
 
 SECURITY = Path(__file__).parents[1] / "docs" / "security.md"
-# As in `modelgif verdict`: a field with more zero cells describes nothing.
-MOST_ZERO = 0.5
+PERMUTED = "units permuted"
 
 
-@dataclass(frozen=True)
-class Described:
-    """A model at the references: its fields of two targets, its labels."""
+def by_function(trial: Trial, name: str) -> str:
+    """The decision on a suspect by what is left of field and labels, as if origins were unknown."""
+    methods = {"field": trial.field_distances, "labels": trial.labels.get}
+    used = {m: give for m, give in methods.items() if give(name) is not None}
+    known = [i for i in trial.independents if all(give(i) is not None for give in used.values())]
+    # One alone has no spread to judge a distance by.
+    if not used or len(known) < 2:
+        return "undecided"
 
-    field: Tensor
-    sums: Tensor
-    labels: Tensor
+    def scores(names: list[str]) -> dict[str, np.ndarray]:
+        return {
+            method: np.stack([np.asarray(give(n), dtype=float) for n in names])
+            for method, give in used.items()
+        }
 
-    @property
-    def zero_cells(self) -> float:
-        """The share of its cells that are zero."""
-        return is_zero(self.field.flatten(2)).double().mean().item()
-
-
-def describe(model: nn.Module, images: Tensor, baseline: Tensor, n_steps: int) -> Described:
-    """Returns a model as it is at the references."""
-    field, sums = (
-        gradient_field(model, images, target=target, baseline=baseline, n_steps=n_steps)
-        for target in ("predicted_class", "output_sum")
-    )
-    return Described(field, sums, label_agreement.describe(model, images))
-
-
-def by_field(victim: Described, other: Described) -> np.ndarray:
-    """The distance at each reference, or NaN where the field describes nothing."""
-    found = distance_per_reference(victim.field, other.field).numpy()
-    return found if other.zero_cells <= MOST_ZERO else np.full_like(found, np.nan)
-
-
-def unlike_after_matching(a: Tensor, b: Tensor) -> float:
-    """The label disagreement, once each class of `b` is matched with the best one of `a`."""
-    count = int(max(a.max(), b.max())) + 1
-    together = np.zeros((count, count))
-    np.add.at(together, (a.numpy(), b.numpy()), 1)
-    rows, columns = linear_sum_assignment(together, maximize=True)
-    return 1 - together[rows, columns].sum() / len(a)
-
-
-def by_labels(victim: Described, other: Described) -> np.ndarray:
-    """Whether the labels differ at each reference."""
-    return label_agreement.per_reference(victim.labels, other.labels).numpy()
-
-
-WAYS = {"field": by_field, "labels": by_labels}
-
-
-def judged(
-    suspect: dict[str, np.ndarray], honest: dict[str, np.ndarray], methods: Sequence[str]
-) -> tuple[float, str]:
-    """The p-value and the verdict by some methods; NaN and "undecided" when none describes it.
-
-    Args:
-        suspect: contributions ``[N]`` by method.
-        honest: likewise ``[n, N]``.
-        methods: those used.
-    """
-    if all(np.isnan(suspect[method]).any() for method in methods):
-        return float("nan"), "undecided"
     (one,) = verdicts(
-        ["suspect"],
-        {method: suspect[method][None] for method in methods},
-        {method: honest[method] for method in methods},
+        [name],
+        scores([name]),
+        scores(known),
         n_bootstrap=200,
         generator=torch.Generator().manual_seed(0),
     )
-    return one.p_value, one.decision
+    return one.decision
+
+
+def noticed(trial: Trial, name: str) -> str:
+    """The first clause of each note on a suspect; empty where there is none."""
+    found = trial.examined[name]
+    own = [note for j in trial.judgements if j.suspect == name for note in j.notes]
+    own += [n.removeprefix(f"{name}: ") for n in trial.notes if n.startswith(f"{name}: ")]
+    # That a line is asked without a field follows from the reason for it.
+    own = [note for note in own if not note.startswith("Without ")]
+    clauses = [re.split(r"[:;.,](?= |$)", note)[0] for note in [found.failure, *own] if note]
+    # Counts of cells differ between victims.
+    return "; ".join(dict.fromkeys(re.sub(r"^\d+ of \d+ cells", "cells", c) for c in clauses))
+
+
+def judged(
+    victim: nn.Module,
+    suspects: dict[str, nn.Module],
+    independents: dict[str, nn.Module],
+    **options: object,
+) -> Iterator[Row]:
+    """What a trial says of each suspect."""
+    # Fields are computed only if some suspect can be compared with independents; one that shares
+    # the victim's origin cannot, so that an independent model goes with them.
+    (name, other), *others = independents.items()
+    trial = hold_trial(
+        ("victim", victim),
+        {**suspects, name: other},
+        dict(others),
+        own_initialisation=True,
+        correction="none",
+        **options,  # pyright: ignore[reportArgumentType]
+    )
+    distances = [trial.field_distances(name) for name in trial.independents]
+    nearest = min((d.mean().item() for d in distances if d is not None), default=float("nan"))
+    dropped = len(others) - len(trial.independents)
+    left_out = f"{dropped} of {len(others)} independent models left out" if dropped else ""
+    for judgement in trial.judgements[:-1]:
+        suspect, origin = judgement.suspect, judgement.origin
+        field, labels = trial.field_distances(suspect), trial.labels.get(suspect)
+        yield {
+            "suspect": suspect,
+            "n_independents": len(trial.independents),
+            "n_references": len(trial.kept),
+            "distance": _text(float("nan") if field is None else field.mean().item()),
+            "nearest_independent": _text(nearest),
+            "label_disagreement": _text(
+                float("nan") if labels is None else labels.double().mean().item()
+            ),
+            "origin_log10_p": _text(float("nan") if origin is None else origin.log10_p),
+            "noticed": "; ".join(filter(None, [noticed(trial, suspect), left_out])),
+            "by_function": by_function(trial, suspect),
+            "answer": judgement.answer,
+        }
 
 
 def rows(zoo: Zoo, n_steps: int) -> Iterator[Row]:
     """Gives one row for each wrapper of each victim of a zoo."""
     images = cutmix(zoo.references.images, generator=torch.Generator().manual_seed(0))
+    references = References(images, tuple(f"cutmix/{i}" for i in range(len(images))))
     about = zoo.roster.assign(path=zoo.paths)
     untainted = about[(about["recipe"] == "scratch") & (about["role"] != "victim")]
     for architecture in about["architecture"].unique():
         honest = untainted[untainted["architecture"] == architecture]
         victim = about[(about["role"] == "victim") & (about["architecture"] == architecture)]
         if victim.empty:
-            victim, honest = honest.iloc[:1], honest.iloc[1:]  # pyright: ignore[reportAttributeAccessIssue]
-        models = [load_model(f"file:{path}") for path in [*victim["path"], *honest["path"]]]
-        described = [describe(model, images, zoo.baseline, n_steps) for model in models]
-        first, others = described[0], described[1:]
-        known = {w: np.stack([way(first, o) for o in others]) for w, way in WAYS.items()}
-        for name, (meant, wrap) in wrappers(models[1]).items():
-            found = describe(wrap(models[0]).eval(), images, zoo.baseline, n_steps)
-            own = {w: way(first, found) for w, way in WAYS.items()}
-            p = {
-                way: judged(own, known, way.split(" and "))
-                for way in ("field", "labels", "field and labels")
-            }
+            victim, honest = honest.iloc[:1], honest.iloc[1:]
+        names = honest["model"].tolist()
+        first, *others = (load_model(f"file:{path}") for path in [*victim["path"], *honest["path"]])
+        ways = wrappers(others[0])
+        wrapped = {name: wrap(first).eval() for name, (_, wrap) in ways.items()}
+        judge = partial(
+            judged, first, references=references, baseline=zoo.baseline, n_steps=n_steps
+        )
+        copies = {f"copy-{i}": others[1 + i % 2] for i in range(len(others))}
+        alone = f"{PERMUTED}, copies of two independents"
+        found = [
+            *judge(wrapped, dict(zip(names, others, strict=True))),
+            *judge({alone: wrapped[PERMUTED]}, {names[0]: others[0], **copies}),
+        ]
+        similar = _text(aligned_similarity(first, wrapped[PERMUTED]).similarity)
+        for row in found:
             yield {
                 "zoo": zoo.label,
-                "victim": victim["model"].iloc[0],  # pyright: ignore[reportAttributeAccessIssue]
-                "n_independents": len(others),
-                "n_references": len(images),
-                "wrapper": name,
-                "function": meant,
-                "distance": _text(distance_per_reference(first.field, found.field).mean().item()),
-                "nearest_independent": _text(known["field"].mean(1).min()),
-                "distance_output_sum": _text(
-                    distance_per_reference(first.sums, found.sums).mean().item()
-                ),
-                "zero_cells": _text(found.zero_cells),
-                "unlike_labels": _text((first.labels != found.labels).double().mean().item()),
-                "unlike_after_matching": _text(unlike_after_matching(first.labels, found.labels)),
-            } | {
-                f"{quantity}_{way.replace(' ', '_')}": value
-                for way, (p_value, decision) in p.items()
-                for quantity, value in (("p", _text(p_value)), ("verdict", decision))
-            }
+                "victim": victim["model"].iloc[0],
+                "function": ways.get(str(row["suspect"]), ("same",))[0],
+                "aligned_similarity": similar if row["suspect"] == PERMUTED else "",
+            } | row
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each wrapper: medians over victims, and how many of them are called derived."""
+    """One row per wrapper: medians over victims, and how many of them are answered how."""
 
-    def told(verdicts: pd.Series) -> str:
-        counts = verdicts.value_counts()
-        words = ("derived", "undecided", "independent")
+    def told(answers: pd.Series) -> str:
+        counts = answers.value_counts()
+        words = ("derived", "common origin", "undecided", "independent")
         return ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
 
-    groups = frame.groupby("wrapper", sort=False)
+    def seen(notes: pd.Series) -> str:
+        clauses = [clause for note in notes.fillna("") for clause in note.split("; ") if clause]
+        return "; ".join(dict.fromkeys(clauses)) or "nothing"
+
+    groups = frame.groupby("suspect", sort=False)
     return pd.DataFrame(
         {
             "wrapper": list(groups.groups),
-            "distance": groups["distance"].median().to_numpy(),
-            "zero cells": groups["zero_cells"].median().to_numpy(),
-            "label disagreement": groups["unlike_labels"].median().to_numpy(),
-            "by fields": groups["verdict_field"].agg(told).to_numpy(),
-            "by labels": groups["verdict_labels"].agg(told).to_numpy(),
-            "by both": groups["verdict_field_and_labels"].agg(told).to_numpy(),
+            "field distance": groups["distance"].median().to_numpy(),
+            "label disagreement": groups["label_disagreement"].median().to_numpy(),
+            "origin, log10 p": groups["origin_log10_p"].median().to_numpy(),
+            "noticed": groups["noticed"].agg(seen).to_numpy(),
+            "by field and labels": groups["by_function"].agg(told).to_numpy(),
+            "answer": groups["answer"].agg(told).to_numpy(),
         }
     )
 
@@ -180,13 +186,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tries wrappers of stolen models.")
     parser.add_argument("--zoo", type=Path, nargs="+", help="run folders; the demo's by default")
     parser.add_argument("--references", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=results("wrappers"))
     parser.add_argument("--no-docs", action="store_true", help="leave docs/security.md as it is")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # The table has them.
+    # Notes have them.
     warnings.simplefilter("ignore", ZeroCellWarning)
     table = Table(options.output)
     for folder in options.zoo or [None]:
@@ -201,12 +207,16 @@ def main() -> None:
 def publish(frame: pd.DataFrame) -> None:
     """Puts the table and its conditions into docs/security.md."""
     first, victims = frame.iloc[0], frame[["zoo", "victim"]].drop_duplicates()
+    whole = frame[~frame["noticed"].fillna("").str.contains("left out")]
+    similar = frame["aligned_similarity"].dropna()
     note = (
-        f"Of {len(victims)} victims in {frame['zoo'].nunique()} zoos of digit classifiers, each "
-        f"among {frame['n_independents'].min()} honest models of its architecture or more, at "
-        f"{first['n_references']} references of CutMix; level 5 %. Distances and shares are "
-        "medians over the victims; the nearest honest model is at "
-        f"{frame['nearest_independent'].median():.3f}. Commit {first['commit']}, {first['date']}."
+        f"Of {len(victims)} victims of digit classifiers in {frame['zoo'].nunique()} zoo(s), each "
+        f"among {whole['n_independents'].min()} honest models of its architecture or more, at "
+        f"{first['n_references']} references of CutMix, level 5 %, with --own-initialisation. "
+        "Distances, shares and p-values are medians over the victims; the nearest honest model is "
+        f"at {whole['nearest_independent'].median():.3f}. After alignment, the copies with "
+        f"permuted units have a similarity of {similar.min():.3f} or more. Commit "
+        f"{first['commit']}, {first['date']}."
     )
     replace_section(SECURITY, "wrappers", f"{to_markdown(summary(frame), digits=3)}\n{note}")
 

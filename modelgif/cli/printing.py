@@ -26,7 +26,7 @@ class Table:
 def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
     """Prints a result: tables, notes and other values one per line, or all as JSON.
 
-    The keys of a mapping are names of models, and printed as they are.
+    ``answers`` maps names of models, which are printed as they are, to a sentence each.
 
     A table is a list of objects in JSON, where a missing value is null.
     """
@@ -38,9 +38,9 @@ def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
         if isinstance(value, Table):
             if value.rows:
                 click.echo(f"\n{rows_to_markdown(value.rows, digits=3)}")
-        elif isinstance(value, Mapping):
-            for key, text in value.items():
-                click.echo(f"{key}: {text}")
+        elif name == "answers":
+            for model, answer in value.items():
+                click.echo(f"{model}: {answer}")
         elif isinstance(value, float):
             click.echo(f"{name.replace('_', ' ')}: {value:.4f}")
         elif name == "notes":
