@@ -188,11 +188,15 @@ def _in_words(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The table, then the answer on each suspect with its reason and what would settle it."""
     sentences = {
         judgement.suspect: " ".join(
-            filter(None, [f"{judgement.answer}:", judgement.because, judgement.would_settle])
+            filter(None, [f"{judgement.answer}:", judgement.because, _settling(judgement)])
         )
         for judgement in trial.judgements
     }
     return {"verdicts": Table(rows), "answers": sentences}
+
+
+def _settling(judgement: "Judgement") -> str:
+    return f"What would settle it: {judgement.would_settle}" if judgement.would_settle else ""
 
 
 def _in_full(trial: "Trial", rows: list[dict[str, Any]]) -> dict[str, Any]:

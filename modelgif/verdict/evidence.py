@@ -68,7 +68,7 @@ def origin_line(
         "network trained on the victim's answers, or with permuted hidden units, shares no start"
     )
     if log10_p is None:
-        return Line("origin", "not asked", missing, shows, cannot)
+        return Line("origin", "not asked", missing.rstrip("."), shows, cannot)
     found = log10_p <= math.log10(level) + _ROUNDING
     statement = ", ".join(filter(None, [matched, f"p = {power_of_ten(log10_p)}"]))
     return Line("origin", "for" if found else "neither", statement, shows, cannot, log10_p)
@@ -91,6 +91,7 @@ def ranked_line(
         ('for', -1.3)
     """
     shows, cannot = _RANKED[name]
+    statement = statement.rstrip(".")
     if decision is None or p_value is None:
         return Line(name, "not asked", statement, shows, cannot)
     finding: Finding = _FINDINGS[decision]

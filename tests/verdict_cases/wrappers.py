@@ -145,8 +145,8 @@ class _Dropping(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        return torch.zeros_like(gradient)
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        return torch.zeros_like(gradients[0])
 
 
 class IntegerWeight(Tensor):
