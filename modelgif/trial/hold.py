@@ -128,6 +128,12 @@ def hold_trial(
     shared = any(descent.shares(name) for name in suspects)
     # Only a common origin needs an explanation, and trying seeds builds the network many times.
     start = descent.start(own_initialisation, build if shared else None, seeds)
+    if shared and build is None and start == "own":
+        descent.notes.append(
+            "Common seeds were not tried, because the victim's architecture cannot be built anew "
+            "from what is known of it: whoever calls the same seed shares its random start. Give "
+            "the victim as a checkpoint with a card, or with its architecture."
+        )
     believed = _believed(found, descent, victim[0], tuple(suspects), tuple(independents), parents)
     keep = list(checked.keep) if checked.enough else []
     rows = checked.keep or range(len(references))

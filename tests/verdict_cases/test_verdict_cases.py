@@ -215,7 +215,7 @@ CASES = [
         "a fine-tuned copy, private start, no independents",
         lambda z: {"thief": z.fine_tuned(z.victim)},
         {"thief": "derived"},
-        ("hidden units are the victim's",),
+        ("hidden units are the victim's", "Common seeds were not tried"),
         independents=nobody,
         options=own,
     ),
